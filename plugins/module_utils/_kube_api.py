@@ -40,7 +40,8 @@ PAGE_SIZE = 500
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 3.0
 
-Object = t.Dict[str, t.Any]
+Object = dict[str, t.Any]
+Objects = list[Object]
 
 
 class KubeApiError(Exception):
@@ -88,7 +89,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Resource:
-    """How the server serves a kind: ``prefix`` is ``/api/v1`` or ``/apis/<group>/<version>``, ``plural`` the path word."""
+    """How the server serves a kind: ``prefix`` is ``/api/v1`` or ``/apis/<group>/<version>``."""
 
     prefix: str
     plural: str
@@ -105,7 +106,6 @@ class Resource:
 
 
 # --- credentials
-# -----------------------------------------------------------------------------------------------------------------------------
 
 
 def _named(document: t.Mapping[str, t.Any], plural: str, singular: str, name: str) -> Object:
@@ -232,7 +232,6 @@ class _Connection(http.client.HTTPSConnection):
 
 
 # --- the client
-# ------------------------------------------------------------------------------------------------------------------------------
 
 
 def _error_of(status: int, text: str, request: str) -> KubeApiError:
@@ -266,33 +265,52 @@ class KubeApi:
         self._token = credentials.token
         self._context = ssl_context(credentials)
         self._local = threading.local()
-        self._discovery: t.Dict[str, t.Dict[str, Resource]] = {}
+        self._discovery: dict[str, dict[str, Resource]] = {}
         self._lock = threading.Lock()
+        self._open: set[_Connection] = set()
+
+    def __enter__(self) -> KubeApi:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections of all threads; the next request opens a new one."""
+        with self._lock:
+            connections, self._open = self._open, set()
+        for connection in connections:
+            connection.close()
 
     # -- requests --
 
-    def close(self) -> None:
-        """Close this thread's connection."""
-        connection = getattr(self._local, "connection", None)
-        self._local.connection = None
-        if connection is not None:
-            connection.close()
+    def _connect(self) -> _Connection:
+        connection = _Connection(self._host, self._port, self.timeout, self._context, self._server_name)
+        self._local.connection = connection
+        with self._lock:
+            self._open.add(connection)
+        return connection
+
+    def _hang_up(self, connection: _Connection) -> None:
+        connection.close()
+        with self._lock:
+            self._open.discard(connection)
 
     def _send(
-        self, method: str, path: str, body: bytes | None, headers: t.Dict[str, str]
-    ) -> t.Tuple[http.client.HTTPResponse, bytes]:
-        connection = getattr(self._local, "connection", None)
-        reused = connection is not None and method != "POST"
-        if not reused:
-            self.close()
-            connection = _Connection(self._host, self._port, self.timeout, self._context, self._server_name)
-            self._local.connection = connection
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        connection: _Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and (method == "POST" or connection.sock is None):
+            self._hang_up(connection)  # what may not be sent twice never goes over a connection that may be dying
+            connection = None
+        reused = connection is not None
+        connection = connection or self._connect()
         try:
             connection.request(method, path, body=body, headers=headers)
             response = connection.getresponse()
             return response, response.read()
         except (http.client.HTTPException, OSError) as exc:
-            self.close()
+            self._hang_up(connection)
             if reused and not isinstance(exc, socket.timeout):
                 return self._send(method, path, body, headers)  # the server had closed the idle connection
             raise
@@ -377,7 +395,7 @@ class KubeApi:
             )
         return known[kind]
 
-    def _discover(self, api_version: str) -> t.Dict[str, Resource]:
+    def _discover(self, api_version: str) -> dict[str, Resource]:
         prefix = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
         try:
             listed = self._json("GET", prefix)
@@ -410,9 +428,7 @@ class KubeApi:
                 return None
             raise
 
-    def list(
-        self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = ""
-    ) -> t.List[Object]:
+    def list(self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Objects:
         """Return all objects of a kind (of one namespace, or of all), fetched in pages; a snapshot that expires
         meanwhile is started anew.
 
@@ -421,7 +437,7 @@ class KubeApi:
         """
         path = self.resource(api_version, kind).path(namespace=namespace)
         query = {"limit": PAGE_SIZE, "labelSelector": labels, "fieldSelector": fields}
-        items: t.List[Object] = []
+        items: Objects = []
         token = ""
         while True:
             try:
@@ -508,10 +524,9 @@ class KubeApi:
 
 
 # --- for modules
-# -----------------------------------------------------------------------------------------------------------------------------
 
 
-def api_argument_spec() -> t.Dict[str, t.Any]:
+def api_argument_spec() -> dict[str, t.Any]:
     """The arguments by which every module that talks to the API says where it is."""
     return {
         "kubeconfig": {"type": "path", "default": ADMIN_KUBECONFIG},
