@@ -54,7 +54,6 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_lock import load_lock
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import (
     BundleError,
     load_manifest,
@@ -72,12 +71,11 @@ class LookupModule(LookupBase):
         if terms:
             raise AnsibleLookupError("bundle_manifest: takes options only, no terms.")
         try:
-            release = load_lock().release(self.get_option("release_set"), self.get_option("kubernetes_version"))
             path = manifest_path(
                 resolve_cache_dir(self.get_option("cache_dir")),
-                release.name,
-                release.versions["kubernetes"],
+                self.get_option("release_set"),
                 self.get_option("architecture"),
+                self.get_option("kubernetes_version"),
             )
             return [load_manifest(path).to_dict()]
         except BundleError as error:

@@ -110,14 +110,14 @@ def resolve_cache_dir(value: str | os.PathLike[str] | None) -> Path:
     return Path(os.path.expandvars(os.fspath(value))).expanduser()
 
 
-def bundle_name(release_set: str, kubernetes_version: str, architecture: str) -> str:
-    """Directory name of a bundle below ``<cache>/bundle``."""
-    return f"{release_set}-{kubernetes_version}-{architecture}"
+def bundle_name(release_set: str, architecture: str, kubernetes_version: str = "") -> str:
+    """Directory name of a bundle below ``<cache>/bundle``; without a version it is the set's default one."""
+    return "-".join(part for part in (release_set, architecture, kubernetes_version) if part)
 
 
-def manifest_path(cache_dir: Path, release_set: str, kubernetes_version: str, architecture: str) -> Path:
-    """Where the manifest of a bundle is."""
-    return cache_dir / "bundle" / bundle_name(release_set, kubernetes_version, architecture) / "manifest.json"
+def manifest_path(cache_dir: Path, release_set: str, architecture: str, kubernetes_version: str = "") -> Path:
+    """Where the manifest of a bundle is. The default version's is written under both names, so readers need no lock."""
+    return cache_dir / "bundle" / bundle_name(release_set, architecture, kubernetes_version) / "manifest.json"
 
 
 def parse_manifest(data: Any) -> Manifest:

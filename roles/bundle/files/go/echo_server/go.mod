@@ -1,0 +1,3 @@
+module bundle.invalid/echo-server
+
+go 1.26.0

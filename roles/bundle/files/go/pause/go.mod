@@ -1,0 +1,3 @@
+module bundle.invalid/pause
+
+go 1.26.0
