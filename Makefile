@@ -1,0 +1,105 @@
+# `make lab` gives a running cluster, `make test` runs the whole test suite; both install what they need first.
+# `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+STAMP := $(VENV)/.stamp
+COLLECTION_LINK := .ansible/collections/ansible_collections/bare_metal/kubernetes
+INVENTORY ?= inventories/lab
+PYTEST_ARGS ?=
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export LC_ALL := C.UTF-8
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+.PHONY: help
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- the controller's environment
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@tests/tools/system_packages check
+	@rm -f $@
+	@test -x $(VENV)/bin/python || "$$(tests/tools/find_python 3.11)" -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(COLLECTION_LINK):
+	@mkdir -p $(@D)
+	@ln -sfn ../../../.. $@
+
+.PHONY: setup
+setup: $(STAMP) | $(COLLECTION_LINK) ## Install what the controller needs (.venv, the collection's link)
+	@:
+
+.PHONY: lab-packages
+lab-packages:
+	@tests/tools/system_packages lab
+
+# --- checks that need no lab
+
+PYTHON_DIRS := $(wildcard plugins tests molecule)
+TYPED := plugins tests/tools
+
+.PHONY: lint
+lint: setup ## ansible-lint (production), yamllint, ruff, mypy
+	ruff check $(PYTHON_DIRS)
+	ruff format --check $(PYTHON_DIRS)
+	mypy $(TYPED)
+	yamllint --strict .
+	ansible-lint --offline
+
+.PHONY: format
+format: setup ## Format the Python code
+	ruff check --fix $(PYTHON_DIRS)
+	ruff format $(PYTHON_DIRS)
+
+.PHONY: unit
+unit: setup ## Unit tests
+	pytest tests/unit $(PYTEST_ARGS)
+
+.PHONY: integration
+integration: setup ## The collection as a user gets it: build, install, docs, playbooks by name, the README
+	pytest tests/integration -m "not lab" $(PYTEST_ARGS)
+
+.PHONY: sanity
+sanity: setup ## ansible-test sanity, no ignored findings
+	tests/tools/sanity
+
+.PHONY: newest
+newest: setup ## Unit tests, syntax checks and part of lint and sanity on the newest ansible-core
+	tests/tools/newest
+
+.PHONY: check
+check: lint sanity unit integration newest ## Everything that needs no lab
+
+# --- the lab: molecule/default/lab.mk makes and removes the machines
+
+-include molecule/default/lab.mk
+
+.PHONY: test
+test: check e2e ## The whole test suite
+
+.PHONY: e2e
+e2e: setup lab-packages ## The tests on the lab
+	pytest tests/integration -m lab $(PYTEST_ARGS)
+
+# --- releases
+
+.PHONY: build
+build: setup ## Build the collection's artifact
+	@mkdir -p build
+	ansible-galaxy collection build --force --output-path build
+
+.PHONY: bundle
+bundle: setup lab-packages ## Build the bundle that the lab installs from
+	ansible-playbook bare_metal.kubernetes.bundle -i $(INVENTORY)
+
+.PHONY: clean
+clean: ## Remove what the targets above made in the tree (the cache stays: it is outside)
+	rm -rf $(VENV) .venv-* .ansible .cache build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
