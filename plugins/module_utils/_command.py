@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import typing as t
 from dataclasses import dataclass
@@ -24,12 +26,14 @@ class CommandResult:
 class CommandError(Exception):
     """A program that could not be started, ran too long, or failed although it had to succeed.
 
-    The message names the program and its last lines of output, never its input.
+    The message names the program and its last lines of output, never its input. ``result`` is what it left, when it ended;
+    ``missing`` says that the program is not there at all.
     """
 
-    def __init__(self, message: str, result: CommandResult | None = None) -> None:
+    def __init__(self, message: str, result: CommandResult | None = None, missing: bool = False) -> None:
         super().__init__(message)
         self.result = result
+        self.missing = missing
 
 
 def tail(text: str, lines: int = 15) -> str:
@@ -48,34 +52,44 @@ def run(
 ) -> CommandResult:
     """Run ``argv`` with ``LC_ALL=C`` and return its result.
 
-    :param timeout: seconds after which the program is killed.
+    :param timeout: seconds after which the program and everything it started are killed.
     :param input_text: what is written to its standard input (secrets go here, never on argv).
     :param check: raise :class:`CommandError` when it exits non-zero.
     :param env: variables added to this process's environment.
     """
     words = tuple(str(word) for word in argv)
-    environment = {**os.environ, "LC_ALL": "C", "LANG": "C", **(env or {})}
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             words,
-            input=input_text,
-            stdin=subprocess.DEVNULL if input_text is None else None,
+            stdin=subprocess.DEVNULL if input_text is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             errors="replace",
-            timeout=timeout,
-            env=environment,
-            check=False,
+            env={**os.environ, "LC_ALL": "C", "LANG": "C", **(env or {})},
+            start_new_session=True,
         )
     except FileNotFoundError as exc:
-        raise CommandError(f"'{words[0]}' is not installed (or not on the PATH)") from exc
+        raise CommandError(f"'{words[0]}' is not installed (or not on the PATH)", missing=True) from exc
     except OSError as exc:
         raise CommandError(f"'{words[0]}' could not be started: {exc}") from exc
-    except subprocess.TimeoutExpired as exc:
-        raise CommandError(f"'{' '.join(words)}' did not end within {timeout:g} s") from exc
-    result = CommandResult(words, done.returncode, done.stdout, done.stderr)
+    with process:
+        try:
+            stdout, stderr = process.communicate(input_text, timeout=timeout)
+        except subprocess.TimeoutExpired as exc:
+            _kill_session(process)
+            raise CommandError(f"'{' '.join(words)}' did not end within {timeout:g} s") from exc
+        except BaseException:
+            _kill_session(process)
+            raise
+    result = CommandResult(words, process.returncode, stdout, stderr)
     if check and result.rc != 0:
         said = tail(result.stderr) or tail(result.stdout) or "it printed nothing"
         raise CommandError(f"'{' '.join(words)}' failed with exit code {result.rc}: {said}", result)
     return result
+
+
+def _kill_session(process: subprocess.Popen[str]) -> None:
+    """Kill a program with its children: a grandchild that holds a pipe would keep its reader waiting for ever."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
