@@ -1,0 +1,26 @@
+#!/bin/sh
+# What a real machine gets from its installer and its network, done at every boot of a lab node. Its values lie beside it in /lab.
+set -eu
+
+# Real machines' mounts are shared; calico-node and CSI drivers refuse anything else.
+mount --make-rshared /
+
+# podman binds its own files over these three, and a bind mount cannot be replaced atomically. Underneath lies the machine's own file,
+# which keeps what was written to it; only an empty one (first boot) gets the lab's.
+for name in hosts hostname resolv.conf; do
+    while mountpoint -q "/etc/$name"; do umount "/etc/$name"; done
+    [ -s "/etc/$name" ] || install -m 0644 "/lab/$name" "/etc/$name"
+done
+
+install -d -m 0700 /root/.ssh
+install -m 0600 /lab/authorized_keys /root/.ssh/authorized_keys
+install -m 0600 /lab/ssh_host_ed25519_key /etc/ssh/ssh_host_ed25519_key
+
+sysctl --quiet --load=/lab/sysctl.conf
+ip -batch /lab/routes
+
+if [ -e /lab/frr.conf ] && ! cmp -s /lab/frr.conf /etc/frr/frr.conf; then
+    install -o frr -g frr -m 0640 /lab/frr.conf /etc/frr/frr.conf
+    # At boot frr.service waits for this script; later it takes over only what differs.
+    if systemctl --quiet is-active frr.service; then systemctl reload frr.service; fi
+fi

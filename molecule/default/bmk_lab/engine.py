@@ -1,0 +1,432 @@
+# Copyright (c) The bare_metal.kubernetes maintainers
+# GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Observe, plan, act: the half of the lab that touches the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from bmk_lab import host as machine
+from bmk_lab import image
+from bmk_lab.model import Host, LabError, Topology
+from bmk_lab.parse import parse_sessions, with_server
+from bmk_lab.plan import (
+    LABEL_LAB,
+    LABEL_SPEC,
+    Action,
+    Container,
+    Kind,
+    Observed,
+    container_arguments,
+    container_spec,
+    judge_health,
+    network_arguments,
+    plan_create,
+    plan_destroy,
+    volume_name,
+)
+from bmk_lab.render import host_files, known_hosts
+
+BOOT_SCRIPT = Path(__file__).with_name("boot.sh")
+# sun_path is 108 bytes (unix(7)); ssh adds a dot and 16 random characters to Ansible's ten.
+SOCKET_DIRECTORY_MAXIMUM = 107 - 17 - 10 - 1
+HEALTH = "systemctl is-system-running; systemctl is-active lab-boot ssh"
+BOOT_SECONDS = 120.0
+WORKERS = 8
+
+
+def podman(*arguments: str, timeout: float = 120, check: bool = True) -> str:
+    return machine.run(["podman", *arguments], timeout=timeout, check=check).stdout
+
+
+class Directory:
+    """The lab's directory in the cache: keys, known hosts, kubeconfig, state, and each host's /lab."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def cache(self) -> Path:
+        return self.root.parent
+
+    @property
+    def host_record(self) -> Path:
+        return self.cache / "host.json"
+
+    @property
+    def key(self) -> Path:
+        return self.root / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.root / "known_hosts"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.root / "kubeconfig"
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state.json"
+
+    @property
+    def sockets(self) -> Path:
+        return self.root / "ssh"
+
+    def host(self, host: Host) -> Path:
+        return self.root / "hosts" / host.name
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """One create or destroy at a time. The lock lies beside the directory, which a destroy removes."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        path = self.cache / f"{self.root.name}.lock"
+        with path.open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise LabError(f"Another run is at work on lab {self.root.name} (it holds {path}): wait for its end") from None
+            yield
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def _key(path: Path, comment: str) -> None:
+    """A key pair, if the private half is not there; the public half always follows from it."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not path.exists():
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        for left in (temporary, temporary.with_name(temporary.name + ".pub")):
+            left.unlink(missing_ok=True)
+        machine.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(temporary)])
+        temporary.with_name(temporary.name + ".pub").unlink()
+        temporary.rename(path)
+
+
+def _public(path: Path) -> str:
+    return " ".join(machine.run(["ssh-keygen", "-y", "-f", str(path)]).stdout.split()[:2])
+
+
+class Lab:
+    """One lab: its topology, its directory, and what is done to it. `say` is told each step."""
+
+    def __init__(self, topology: Topology, directory: Path, say: Callable[[str], None] = lambda text: None) -> None:
+        self.topology = topology
+        self.directory = Directory(directory)
+        self.say = say
+        if len(str(self.directory.sockets)) > SOCKET_DIRECTORY_MAXIMUM:
+            raise LabError(
+                f"{self.directory.sockets}: too long for ssh's control sockets (at most {SOCKET_DIRECTORY_MAXIMUM} characters): "
+                "set BARE_METAL_KUBERNETES_CACHE to a shorter path"
+            )
+
+    # -- what is wanted ---------------------------------------------------------------------------------------------------------------
+
+    def _arguments(self, host: Host) -> list[str]:
+        return container_arguments(self.topology.name, host, image.image_name(), str(self.directory.host(host)))
+
+    def _specs(self) -> dict[str, str]:
+        return {host.name: container_spec(self._arguments(host)) for host in self.topology.hosts}
+
+    def _wanted_files(self, host: Host) -> dict[str, str]:
+        return {
+            **host_files(host, self.topology),
+            "boot.sh": BOOT_SCRIPT.read_text(),
+            "authorized_keys": _public(self.directory.key) + "\n",
+        }
+
+    # -- what is ------------------------------------------------------------------------------------------------------------------------
+
+    def _health(self, container: str) -> str:
+        try:
+            done = machine.run(["podman", "exec", container, "sh", "-c", HEALTH], timeout=20, check=False)
+        except LabError:
+            return judge_health(-1, "")
+        return judge_health(done.returncode, done.stdout)
+
+    def _labelled(self, *what: str) -> list[dict[str, object]]:
+        text = podman(*what, "--filter", f"label={LABEL_LAB}={self.topology.name}", "--format", "json")
+        return json.loads(text or "[]") or []
+
+    def containers(self) -> dict[str, Container]:
+        found: dict[str, Container] = {}
+        for entry in self._labelled("ps", "--all"):
+            names, labels = entry["Names"], entry["Labels"]
+            assert isinstance(names, list) and isinstance(labels, dict)
+            found[names[0]] = Container(str(labels.get(LABEL_SPEC, "")), str(entry["State"]))
+        running = [name for name, container in found.items() if container.state == "running"]
+        with ThreadPoolExecutor(WORKERS) as pool:
+            for name, broken in zip(running, pool.map(self._health, running)):
+                found[name] = replace(found[name], broken=broken)
+        return found
+
+    def _stale_files(self) -> frozenset[str]:
+        if not self.directory.key.exists():
+            return frozenset(host.name for host in self.topology.hosts)
+        return frozenset(
+            host.name
+            for host in self.topology.hosts
+            if not (self.directory.host(host) / "ssh_host_ed25519_key").exists()
+            or any(_read(self.directory.host(host) / name) != text for name, text in self._wanted_files(host).items())
+        )
+
+    def _other_labs(self) -> bool:
+        text = podman("ps", "--all", "--filter", f"label={LABEL_LAB}", "--format", "json")
+        return any(entry["Labels"][LABEL_LAB] != self.topology.name for entry in json.loads(text or "[]") or [])
+
+    def observe(self) -> Observed:
+        status = machine.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"]).stdout
+        missing = machine.missing_packages(status)
+        recorded = machine.recorded_sysctls(self.directory.host_record) is not None
+        if "podman" in missing:
+            stale = frozenset(host.name for host in self.topology.hosts)
+            return Observed(missing, recorded, image=False, stale_files=stale, directory=self.directory.root.exists())
+        networks: dict[str, str] = {}
+        for entry in self._labelled("network", "ls"):
+            labels = entry.get("labels") or {}
+            assert isinstance(labels, dict)
+            networks[str(entry["name"])] = str(labels.get(LABEL_SPEC, ""))
+        exists = machine.run(["podman", "image", "exists", image.image_name()], check=False).returncode == 0
+        return Observed(
+            missing_packages=missing,
+            host_recorded=recorded,
+            image=exists,
+            networks=networks,
+            containers=self.containers(),
+            volumes=frozenset(str(entry["Name"]) for entry in self._labelled("volume", "ls")),
+            stale_files=self._stale_files() if "openssh-client" not in missing else frozenset(host.name for host in self.topology.hosts),
+            other_labs=self._other_labs(),
+            directory=self.directory.root.exists(),
+        )
+
+    # -- acting -------------------------------------------------------------------------------------------------------------------------
+
+    def create(self, check: bool = False) -> list[Action]:
+        """Make the lab stand as the inventory says. :returns: what was (or in check mode would be) done."""
+        if os.geteuid():
+            raise LabError("The lab needs root: its machines are privileged containers with systemd in them")
+        with self.directory.locked():
+            actions = plan_create(self.topology, self.observe(), self._specs())
+            if not check:
+                for action in actions:
+                    self.say(str(action))
+                    self._apply(action)
+                if actions:
+                    self._forget_connections()
+                self._write_shared()
+        return actions
+
+    def destroy(self, check: bool = False) -> list[Action]:
+        with self.directory.locked():
+            if machine.missing_packages(machine.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"]).stdout, ["podman"]):
+                return []
+            actions = plan_destroy(self.observe())
+            if not check:
+                self._forget_connections()
+                for action in actions:
+                    self.say(str(action))
+                    self._apply(action)
+        if not check:
+            (self.directory.cache / f"{self.directory.root.name}.lock").unlink(missing_ok=True)
+        return actions
+
+    def _host(self, name: str) -> Host:
+        return next(host for host in self.topology.hosts if host.name == name)
+
+    def _apply(self, action: Action) -> None:
+        kind, target = action.kind, action.target
+        if kind is Kind.INSTALL_PACKAGES:
+            environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
+            machine.run(["apt-get", "-q", "update"], timeout=300)
+            machine.run([*environment, "apt-get", "-qy", "install", "--no-install-recommends", *target.split()], timeout=900)
+        elif kind is Kind.RECORD_HOST:
+            machine.record_sysctls(self.directory.host_record)
+        elif kind is Kind.BUILD_IMAGE:
+            image.build(self.directory.cache)
+        elif kind is Kind.WRITE_FILES:
+            for name in target.split():
+                self._write_files(self._host(name))
+        elif kind is Kind.REMOVE_CONTAINER:
+            podman("rm", "--force", "--time", "0", target)
+        elif kind is Kind.REMOVE_VOLUME:
+            podman("volume", "rm", "--force", target)
+        elif kind is Kind.REMOVE_NETWORK:
+            podman("network", "rm", target)
+        elif kind is Kind.CREATE_NETWORK:
+            self._create_network(target)
+        elif kind is Kind.CREATE_CONTAINER:
+            self._create_container(self._host(target))
+        elif kind in (Kind.START_CONTAINER, Kind.RESTART_CONTAINER):
+            self._start_container(self._host(target))
+        elif kind is Kind.REFRESH:
+            podman("exec", self._host(target).container, "systemctl", "restart", "lab-boot.service")
+        elif kind is Kind.RESTORE_HOST:
+            self._restore_host()
+        elif kind is Kind.REMOVE_DIRECTORY:
+            shutil.rmtree(self.directory.root)
+
+    def _write_files(self, host: Host) -> None:
+        _key(self.directory.key, f"lab {self.topology.name}")
+        directory = self.directory.host(host)
+        _key(directory / "ssh_host_ed25519_key", host.name)
+        for name, text in self._wanted_files(host).items():
+            machine.write_atomically(directory / name, text)
+
+    def _write_shared(self) -> None:
+        """known_hosts and state.json, written only when they differ."""
+        keys = {host.name: _public(self.directory.host(host) / "ssh_host_ed25519_key") for host in self.topology.hosts}
+        state = {
+            "name": self.topology.name,
+            "image": image.image_name(),
+            "segments": {segment.name: str(segment.subnet) for segment in self.topology.segments},
+            "hosts": {host.name: str(host.address) for host in self.topology.hosts},
+        }
+        self.directory.sockets.mkdir(exist_ok=True, mode=0o700)
+        texts = {self.directory.known_hosts: known_hosts(self.topology, keys), self.directory.state: json.dumps(state, indent=1) + "\n"}
+        for path, text in texts.items():
+            if _read(path) != text:
+                machine.write_atomically(path, text)
+
+    def _create_network(self, name: str) -> None:
+        segment = next(segment for segment in self.topology.segments if segment.name == name)
+        try:
+            podman("network", "create", *network_arguments(self.topology.name, segment))
+        except LabError as error:
+            raise LabError(f"{error}\nIf {segment.subnet} is in use here, choose another lab_network (-e lab_network=10.78.0.0/16)") from None
+
+    def _create_container(self, host: Host) -> None:
+        arguments = self._arguments(host)
+        for path in host.volumes:
+            name = volume_name(host, path)
+            if machine.run(["podman", "volume", "exists", name], check=False).returncode:
+                podman("volume", "create", "--label", f"{LABEL_LAB}={self.topology.name}", name)
+        # podman's own defaults are higher than what a host without CAP_SYS_RESOURCE may give: the host's limits, no more.
+        limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
+        hard = {name: resource.getrlimit(number)[1] for name, number in limits.items()}
+        ceiling = {"nofile": 1048576, "nproc": 1048576}
+        ulimits = [
+            f"--ulimit={name}={value}:{value}"
+            for name, limit in hard.items()
+            for value in [ceiling[name] if limit == resource.RLIM_INFINITY else min(limit, ceiling[name])]
+        ]
+        spec = f"--label={LABEL_SPEC}={container_spec(arguments)}"
+        machine.run(["podman", "--runtime", "runc", "run", "--detach", *ulimits, spec, *arguments])
+
+    def _start_container(self, host: Host) -> None:
+        """As one would bring a machine back: its power off and on. What podman still believes of it, after a reboot of the host, is swept up first."""
+        podman("unpause", host.container, check=False)
+        podman("kill", "--signal", "KILL", host.container, check=False)
+        deadline = time.monotonic() + 20
+        while podman("inspect", "--format", "{{.State.Status}}", host.container).strip() in ("running", "stopping"):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+        podman("container", "cleanup", host.container, check=False)
+        podman("start", host.container)
+
+    def _restore_host(self) -> None:
+        recorded = machine.recorded_sysctls(self.directory.host_record) or {}
+        changed = machine.to_restore(recorded, machine.read_sysctls())
+        for name, value in changed.items():
+            self.say(f"  {name} = {value}")
+        machine.write_sysctls(changed)
+        self.directory.host_record.unlink(missing_ok=True)
+
+    def _forget_connections(self) -> None:
+        """End the controller's multiplexed ssh connections: they lead to machines that are gone or were restarted."""
+        for socket in self.directory.sockets.glob("*") if self.directory.sockets.is_dir() else ():
+            with contextlib.suppress(LabError):
+                machine.run(["ssh", "-F", "none", "-S", str(socket), "-O", "exit", "lab"], timeout=5, check=False)
+            socket.unlink(missing_ok=True)
+
+    # -- proof --------------------------------------------------------------------------------------------------------------------------
+
+    def ssh(self, host: Host, command: str, timeout: float = 20) -> tuple[int, str]:
+        """Like Ansible's connection, without its multiplexing.
+
+        :returns: exit status and output; on failure with what was said on stderr.
+        """
+        options = {
+            "UserKnownHostsFile": self.directory.known_hosts,
+            "GlobalKnownHostsFile": "/dev/null",
+            "StrictHostKeyChecking": "yes",
+            "HostKeyAlgorithms": "ssh-ed25519",
+            "IdentitiesOnly": "yes",
+            "BatchMode": "yes",
+            "ConnectTimeout": "3",
+        }
+        flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
+        argv = ["ssh", "-F", "none", "-i", str(self.directory.key), *flags, f"root@{host.address}", command]
+        try:
+            done = machine.run(argv, timeout=timeout, check=False)
+        except LabError as error:
+            return -1, str(error)
+        return done.returncode, done.stdout + (done.stderr if done.returncode else "")
+
+    def _targets(self, host: Host) -> list[str]:
+        """What a machine must reach: its routers, and one machine of every other segment."""
+        firsts = {other.legs[0].segment.name: str(other.address) for other in reversed(self.topology.hosts) if not other.router}
+        firsts.pop(host.legs[0].segment.name, None)
+        return [*(str(gateway) for gateway in self.topology.gateways(host)), *firsts.values()]
+
+    def _problem(self, host: Host) -> str:
+        """Why a machine is not ready; nothing if it is."""
+        pings = " && ".join(f"ping -c1 -W1 -q {target} >/dev/null || {{ echo no answer from {target}; exit 1; }}" for target in self._targets(host))
+        command = "state=$(systemctl is-system-running --wait); [ $state = running ] || [ $state = degraded ] || { echo systemd is $state; exit 1; }"
+        if host.router:
+            command += "; vtysh -c 'show bgp summary json'"
+        code, text = self.ssh(host, f"{command}; {pings}" if pings else command)
+        if code:
+            return text.strip().splitlines()[-1] if text.strip() else f"ssh ends with {code}"
+        if not host.router:
+            return ""
+        expected = {str(leg.address) for _, leg in self.topology.peers(host)}
+        up = {session.peer for session in parse_sessions(text) if session.established}
+        return f"BGP to {', '.join(sorted(expected - up))} is not established" if expected - up else ""
+
+    def prove(self) -> dict[str, str]:
+        """Wait until every machine is booted, reached by ssh, and reaches the other segments; until the routers speak BGP.
+
+        :returns: `{host: problem}` of those that are not within BOOT_SECONDS.
+        """
+        problems: dict[str, str] = {host.name: "not asked yet" for host in self.topology.hosts}
+        deadline = time.monotonic() + BOOT_SECONDS
+        with ThreadPoolExecutor(WORKERS) as pool:
+            while True:
+                open_hosts: Iterable[Host] = [host for host in self.topology.hosts if host.name in problems]
+                answers = pool.map(self._problem, open_hosts)
+                problems = {host.name: problem for host, problem in zip(open_hosts, answers) if problem}
+                if not problems or time.monotonic() > deadline:
+                    return problems
+                time.sleep(1)
+
+    def fetch_kubeconfig(self, control_planes: Iterable[str], check: bool = False) -> bool:
+        """The admin kubeconfig of any control plane that has one, with that machine as its server. :returns: whether it changed."""
+        answers = []
+        for host in (host for host in self.topology.hosts if host.name in control_planes):
+            code, text = self.ssh(host, "cat /etc/kubernetes/admin.conf")
+            if code == 0:
+                wanted = with_server(text, f"https://{host.address}:6443")
+                if _read(self.directory.kubeconfig) == wanted:
+                    return False
+                answers.append(wanted)
+        if not answers:
+            raise LabError("No control plane of the lab has /etc/kubernetes/admin.conf: deploy the cluster first")
+        if not check:
+            machine.write_atomically(self.directory.kubeconfig, answers[0])
+        return True
