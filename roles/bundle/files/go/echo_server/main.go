@@ -17,6 +17,8 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -25,6 +27,7 @@ const usage = `usage:
   echo-server [serve] [--listen :8080]           answer HTTP: / as JSON, /healthz
   echo-server resolve [--timeout 5s] NAME...     look names up, one line each: NAME ADDRESS...
   echo-server get [--timeout 5s] URL...          fetch URLs; prints the bodies, fails unless every status is 2xx
+  echo-server probe [--timeout 5s] TARGET...     ask all at once (dns:NAME or a URL) and print what came back, as JSON
 `
 
 // answer is what / returns: the pod that answers and the client as it sees it.
@@ -133,6 +136,10 @@ func resolve(ctx context.Context, name string) error {
 }
 
 func get(ctx context.Context, url string) error {
+	return fetch(ctx, url, os.Stdout)
+}
+
+func fetch(ctx context.Context, url string, body io.Writer) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
@@ -144,13 +151,59 @@ func get(ctx context.Context, url string) error {
 		return err
 	}
 	defer response.Body.Close()
-	if _, err := io.Copy(os.Stdout, io.LimitReader(response.Body, 1<<20)); err != nil {
+	if _, err := io.Copy(body, io.LimitReader(response.Body, 1<<20)); err != nil {
 		return err
 	}
 	if response.StatusCode/100 != 2 {
 		return fmt.Errorf("status %s", response.Status)
 	}
 	return nil
+}
+
+// outcome is what one question of probe came to.
+type outcome struct {
+	Target       string  `json:"target"`
+	OK           bool    `json:"ok"`
+	Milliseconds float64 `json:"milliseconds"`
+	Answer       string  `json:"answer"`
+	Error        string  `json:"error"`
+}
+
+// ask answers one question of probe: dns:NAME is looked up, anything else is fetched.
+func ask(ctx context.Context, target string) (string, error) {
+	if name, isName := strings.CutPrefix(target, "dns:"); isName {
+		addresses, err := net.DefaultResolver.LookupHost(ctx, name)
+		return strings.Join(addresses, " "), err
+	}
+	var body strings.Builder
+	err := fetch(ctx, target, &body)
+	return strings.TrimSpace(body.String()), err
+}
+
+// probe asks everything at once and always succeeds: judging is the caller's.
+func probe(arguments []string) error {
+	flags := flag.NewFlagSet("probe", flag.ExitOnError)
+	timeout := flags.Duration("timeout", 5*time.Second, "time limit for each question")
+	_ = flags.Parse(arguments)
+	outcomes := make([]outcome, flags.NArg())
+	var waiting sync.WaitGroup
+	for index, target := range flags.Args() {
+		waiting.Add(1)
+		go func() {
+			defer waiting.Done()
+			ctx, cancel := context.WithTimeout(context.Background(), *timeout)
+			defer cancel()
+			begun := time.Now()
+			answer, err := ask(ctx, target)
+			outcomes[index] = outcome{Target: target, OK: err == nil, Answer: answer}
+			outcomes[index].Milliseconds = float64(time.Since(begun).Microseconds()) / 1000
+			if err != nil {
+				outcomes[index].Error = err.Error()
+			}
+		}()
+	}
+	waiting.Wait()
+	return json.NewEncoder(os.Stdout).Encode(outcomes)
 }
 
 func main() {
@@ -166,6 +219,8 @@ func main() {
 		err = each("resolve", arguments, resolve)
 	case "get":
 		err = each("get", arguments, get)
+	case "probe":
+		err = probe(arguments)
 	default:
 		err = fmt.Errorf("unknown command %q\n%s", command, usage)
 	}
