@@ -43,10 +43,25 @@ SOCKET_DIRECTORY_MAXIMUM = 107 - 17 - 10 - 1
 HEALTH = "systemctl is-system-running; systemctl is-active lab-boot ssh"
 BOOT_SECONDS = 120.0
 WORKERS = 8
+# Go's zero time: podman's word for a container that never ran.
+NEVER = "0001-01-01"
+# podman's default for both limits.
+LIMIT_MAXIMUM = 1048576
 
 
 def podman(*arguments: str, timeout: float = 120, check: bool = True) -> str:
     return machine.run(["podman", *arguments], timeout=timeout, check=check).stdout
+
+
+def resource_limits() -> dict[str, int]:
+    """The most that a container can be given here.
+
+    Without CAP_SYS_RESOURCE limits cannot be raised, so podman's own defaults are refused; and podman lowers its own process limit to
+    kernel.pid_max before it starts anything.
+    """
+    hard = {name: resource.getrlimit(number)[1] for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))}
+    ceiling = {"nofile": LIMIT_MAXIMUM, "nproc": min(LIMIT_MAXIMUM, int(Path("/proc/sys/kernel/pid_max").read_text()))}
+    return {name: ceiling[name] if limit == resource.RLIM_INFINITY else min(limit, ceiling[name]) for name, limit in hard.items()}
 
 
 class Directory:
@@ -315,15 +330,7 @@ class Lab:
             name = volume_name(host, path)
             if machine.run(["podman", "volume", "exists", name], check=False).returncode:
                 podman("volume", "create", "--label", f"{LABEL_LAB}={self.topology.name}", name)
-        # podman's own defaults are higher than what a host without CAP_SYS_RESOURCE may give: the host's limits, no more.
-        limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
-        hard = {name: resource.getrlimit(number)[1] for name, number in limits.items()}
-        ceiling = {"nofile": 1048576, "nproc": 1048576}
-        ulimits = [
-            f"--ulimit={name}={value}:{value}"
-            for name, limit in hard.items()
-            for value in [ceiling[name] if limit == resource.RLIM_INFINITY else min(limit, ceiling[name])]
-        ]
+        ulimits = [f"--ulimit={name}={value}:{value}" for name, value in resource_limits().items()]
         spec = f"--label={LABEL_SPEC}={container_spec(arguments)}"
         machine.run(["podman", "--runtime", "runc", "run", "--detach", *ulimits, spec, *arguments])
 
@@ -337,7 +344,14 @@ class Lab:
                 break
             time.sleep(0.2)
         podman("container", "cleanup", host.container, check=False)
-        podman("start", host.container)
+        try:
+            podman("start", host.container)
+        except LabError:
+            if not podman("inspect", "--format", "{{.State.StartedAt}}", host.container).startswith(NEVER):
+                raise
+            # Cut off in its creation: it holds nothing, and what it was made with may be what stops it.
+            podman("rm", "--force", host.container)
+            self._create_container(host)
 
     def _restore_host(self) -> None:
         recorded = machine.recorded_sysctls(self.directory.host_record) or {}

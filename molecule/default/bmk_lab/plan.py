@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from bmk_lab.model import Host, Segment, Topology
+from bmk_lab.model import PODMAN_HOST_NUMBER, Host, Segment, Topology
 
 LABEL_LAB = "bare-metal-kubernetes.lab"
 LABEL_SPEC = "bare-metal-kubernetes.spec"
@@ -76,8 +76,13 @@ def spec_hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _network_options(segment: Segment) -> list[str]:
+    # An internal network without DNS gives the host no address unless it is told to; the controller needs one to reach the machines.
+    return ["--internal", "--disable-dns", f"--subnet={segment.subnet}", f"--gateway={segment.subnet[PODMAN_HOST_NUMBER]}"]
+
+
 def network_spec(segment: Segment) -> str:
-    return spec_hash([segment.network, str(segment.subnet)])
+    return spec_hash([segment.network, *_network_options(segment)])
 
 
 def volume_name(host: Host, path: str) -> str:
@@ -87,7 +92,7 @@ def volume_name(host: Host, path: str) -> str:
 def network_arguments(lab: str, segment: Segment) -> list[str]:
     """What follows `podman network create`."""
     labels = [f"--label={LABEL_LAB}={lab}", f"--label={LABEL_SPEC}={network_spec(segment)}"]
-    return ["--internal", "--disable-dns", f"--subnet={segment.subnet}", *labels, segment.network]
+    return [*_network_options(segment), *labels, segment.network]
 
 
 def container_arguments(lab: str, host: Host, image: str, files: str) -> list[str]:
