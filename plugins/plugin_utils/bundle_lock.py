@@ -250,8 +250,8 @@ class Lock:
         recipe = entry.get("build")
         if recipe is None:
             raise BundleError(
-                f"{component} {version} cannot be built from Go modules. Use the sources 'upstream' or 'mirror', or a release "
-                "set without it."
+                f"{component} {version} cannot be built from Go modules. Use a release set without it, or the sources 'upstream' "
+                "or 'mirror'."
             )
         fill = Fill(component, version)
         directory = fill(recipe.get("directory", "go/{component}/{version}"))
@@ -270,6 +270,10 @@ class Lock:
             images=tuple(_build_image(image, fill) for image in recipe.get("images", ())),
             disk_mib=recipe.get("disk_mib", 1024),
         )
+
+    def has_upstream(self, component: str) -> bool:
+        """Does the project publish it? What is not published is built in every release set, from this collection's sources."""
+        return "upstream" in self._data["components"][component]
 
     def upstream_files(self, component: str, version: str, architecture: str) -> tuple[UpstreamFile, ...]:
         """The released files of one version; a :class:`BundleError` when a checksum is not in the lock."""
