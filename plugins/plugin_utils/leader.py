@@ -18,7 +18,7 @@ class LeaderError(Exception):
 class Candidate:
     """A control plane as ``control_plane_probe`` saw it.
 
-    ``initialised``: its apiserver knows a whole cluster; ``healthy``: that apiserver says that it is ready;
+    ``initialised``: its apiserver knows a cluster; ``healthy``: that apiserver says that it is ready;
     ``started``: parts of a control plane stand on it, whole or not; ``answered``: the probe ran at all.
     """
 
@@ -39,18 +39,25 @@ def candidate(name: str, probe: Mapping[str, Any] | None) -> Candidate:
 def elect(candidates: Iterable[Candidate]) -> str:
     """Return the leader's name; the order of the candidates does not matter.
 
-    The first by name of those whose cluster is whole and whose API is ready; without one, the first on which a control plane was started (an interrupted
-    creation goes on where it began); without one, the first of all, but only when every control plane answered: a silent one may hold the cluster that
+    The first by name of those that know a cluster and whose API is ready; without one, the first on which a control plane was started, a ready one
+    before others (an interrupted creation goes on where it began); without one, the first of all, but only when every control plane answered: a silent one may hold the cluster that
     would be created a second time.
     """
     ranked = sorted(candidates, key=lambda one: one.name)
     answered = [one for one in ranked if one.answered]
     silent = [one.name for one in ranked if not one.answered]
     if not answered:
-        raise LeaderError(f"no control plane answered a probe (asked: {', '.join(silent) or 'nobody'}); at least one has to be reachable in this run")
-    for group in ([one for one in answered if one.initialised and one.healthy], [one for one in answered if one.started]):
+        raise LeaderError(
+            f"no control plane answered a probe (asked: {', '.join(silent) or 'nobody'}); at least one has to be reachable in this run"
+        )
+    for fits in (
+        lambda one: one.initialised and one.healthy,
+        lambda one: one.started and one.healthy,
+        lambda one: one.started,
+    ):
+        group = [one.name for one in answered if fits(one)]
         if group:
-            return group[0].name
+            return group[0]
     if silent:
         raise LeaderError(
             f"no cluster was found on {', '.join(one.name for one in answered)}, and {', '.join(silent)} did not answer, so it cannot be told whether one exists; "

@@ -7,8 +7,14 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.bare_metal.kubernetes.plugins.filter.leader import elect_leader
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.leader import Candidate, LeaderError, candidate, elect
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.leader import (
+    Candidate,
+    LeaderError,
+    candidate,
+    elect,
+)
 
 LIVE = {"initialised": True, "healthy": True, "started": True}
 SICK = {"initialised": True, "healthy": False, "started": True}
@@ -23,6 +29,7 @@ TABLE: list[tuple[str, dict[str, dict[str, bool] | None], str]] = [
     ("a sick one gives way to a live one", {"a": SICK, "b": LIVE, "c": SICK}, "b"),
     ("all sick: go on with one that has the cluster", {"a": SICK, "b": SICK, "c": EMPTY}, "a"),
     ("an interrupted creation goes on where it began", {"a": EMPTY, "b": HALF, "c": EMPTY}, "b"),
+    ("an interrupted creation: one that is ready first", {"a": SICK, "b": HALF, "c": EMPTY}, "b"),
     ("an interrupted creation, others silent", {"a": None, "b": HALF, "c": None}, "b"),
     ("nothing yet: first by name", {"a": EMPTY, "b": EMPTY, "c": EMPTY}, "a"),
 ]
