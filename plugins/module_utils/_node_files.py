@@ -513,7 +513,7 @@ def apply(desired: Desired, observed: Observed, changes: t.Sequence[Change]) -> 
     problems = _apply_directories(desired, changes)
     problems = problems or validate_files(desired, changes, check_mode=False)
     problems = problems or [*_apply_files(desired, changes), *_apply_absent(changes)]
-    problems = problems or _apply_services(desired, changes)
+    problems = problems or _apply_services(desired, observed, changes)
     if problems:
         raise NodeFilesError(problems)
 
@@ -596,7 +596,7 @@ def _set_rights(spec: FileSpec | DirectorySpec) -> None:
     os.chmod(spec.path, spec.mode)
 
 
-def _apply_services(desired: Desired, changes: t.Sequence[Change]) -> list[str]:
+def _apply_services(desired: Desired, observed: Observed, changes: t.Sequence[Change]) -> list[str]:
     verbs = {change.name: change.verbs for change in changes if change.kind == "service"}
     unit_written = any(
         change.kind in ("file", "absent") and change.name.startswith(_systemd.UNIT_DIRECTORIES) for change in changes
@@ -606,13 +606,17 @@ def _apply_services(desired: Desired, changes: t.Sequence[Change]) -> list[str]:
     problems = []
     for service in desired.services:
         try:
-            problems += _apply_service(service, verbs.get(service.name, ()))
+            problems += _apply_service(service, observed.units[service.name], verbs.get(service.name, ()))
         except CommandError as exc:
             problems.append(f"{service.name}: {exc}\n{_systemd.explain(service.name)}")
     return problems
 
 
-def _apply_service(service: ServiceSpec, verbs: t.Sequence[str]) -> list[str]:
+def _apply_service(service: ServiceSpec, observed: _systemd.UnitState, verbs: t.Sequence[str]) -> list[str]:
+    if not verbs and (
+        observed.active == "active" or (observed.exists and (service.state != "started" or not service.wait))
+    ):
+        return []
     unit = _systemd.show(service.name)
     if not unit.exists:
         if service.state == "stopped" and not service.enabled:
@@ -637,8 +641,9 @@ def _forget_the_future(paths: t.Iterable[str]) -> None:
     """Date files back to now that were written before the clock was set back: they would make their service look old for ever."""
     now = time.time()
     for path in paths:
-        if os.path.isfile(path) and os.stat(path).st_mtime > now:
-            os.utime(path, (now, now))
+        for entry in _systemd.walk(path):
+            if os.path.exists(entry) and os.stat(entry).st_mtime > now:
+                os.utime(entry, (now, now))
 
 
 def result(changes: t.Sequence[Change]) -> dict[str, t.Any]:

@@ -148,7 +148,7 @@ def newest_mtime(paths: t.Iterable[str]) -> float:
     """
     newest = 0.0
     for path in paths:
-        for entry in _walk(path):
+        for entry in walk(path):
             try:
                 newest = max(newest, os.stat(entry).st_mtime)
             except OSError:
@@ -156,7 +156,8 @@ def newest_mtime(paths: t.Iterable[str]) -> float:
     return newest
 
 
-def _walk(path: str) -> t.Iterator[str]:
+def walk(path: str) -> t.Iterator[str]:
+    """Yield ``path`` and, when it is a directory, everything below it."""
     yield path
     for directory, subdirectories, files in os.walk(path):
         for name in (*subdirectories, *files):
