@@ -36,12 +36,14 @@ PATCH_TYPES = {
 }
 RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 NEVER_EXECUTED_STATUS = frozenset({429, 503})
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 PAGE_SIZE = 500
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 3.0
 
 Object = dict[str, t.Any]
 Objects = list[Object]
+Kinds = list[tuple[str, str]]
 
 
 class KubeApiError(Exception):
@@ -94,6 +96,7 @@ class Resource:
     prefix: str
     plural: str
     namespaced: bool
+    verbs: tuple[str, ...] = ()
 
     def path(self, name: str = "", namespace: str = "", subresource: str = "") -> str:
         """Return the path of the collection, or of one object (or of its subresource) when ``name`` is given."""
@@ -323,6 +326,7 @@ class KubeApi:
         body: t.Any = None,
         content_type: str = "application/json",
         query: t.Mapping[str, t.Any] | None = None,
+        accept: str = "application/json",
         judge: bool = True,
         deadline: float | None = None,
     ) -> Response:
@@ -335,7 +339,7 @@ class KubeApi:
         words = {key: value for key, value in (query or {}).items() if value not in (None, "", False)}
         target = f"{path}?{urlencode(words)}" if words else path
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        headers = {"Accept": "application/json", "User-Agent": FIELD_MANAGER}
+        headers = {"Accept": accept, "User-Agent": FIELD_MANAGER}
         if data is not None:
             headers["Content-Type"] = content_type
         if self._token:
@@ -395,19 +399,36 @@ class KubeApi:
             )
         return known[kind]
 
-    def _discover(self, api_version: str) -> dict[str, Resource]:
+    def _discover(self, api_version: str, deadline: float | None = None) -> dict[str, Resource]:
         prefix = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
         try:
-            listed = self._json("GET", prefix)
+            listed = self._json("GET", prefix, deadline=deadline)
         except KubeApiError as exc:
             if exc.status == 404:
                 return {}
             raise
         return {
-            entry["kind"]: Resource(prefix, entry["name"], bool(entry["namespaced"]))
+            entry["kind"]: Resource(prefix, entry["name"], bool(entry["namespaced"]), tuple(entry.get("verbs") or ()))
             for entry in listed.get("resources") or []
             if "/" not in entry["name"]
         }
+
+    def kinds(self, verbs: t.Iterable[str] = ()) -> Kinds:
+        """Return ``(api version, kind)`` of all that the server serves with these verbs, each in its preferred version.
+
+        A group whose own server does not answer is left out.
+        """
+        groups = self._json("GET", "/apis").get("groups") or []
+        found = []
+        for version in ["v1", *(group["preferredVersion"]["groupVersion"] for group in groups)]:
+            try:
+                served = self._discover(version, deadline=0)
+            except KubeApiError as exc:
+                if exc.status != 503:
+                    raise
+                continue
+            found += [(version, kind) for kind, resource in served.items() if set(verbs) <= set(resource.verbs)]
+        return found
 
     def resource_path(self, obj: t.Mapping[str, t.Any], subresource: str = "") -> str:
         """Return the path of an object; one of a namespaced kind without a namespace is in ``default``."""
@@ -428,26 +449,37 @@ class KubeApi:
                 return None
             raise
 
-    def list(self, api_version: str, kind: str, namespace: str = "", *, labels: str = "", fields: str = "") -> Objects:
+    def list(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        metadata_only: bool = False,
+    ) -> Objects:
         """Return all objects of a kind (of one namespace, or of all), fetched in pages; a snapshot that expires
         meanwhile is started anew.
 
         :param labels: label selector, for example ``app=x,tier!=y``.
         :param fields: field selector, for example ``spec.nodeName=x``.
+        :param metadata_only: leave everything but the metadata out of the answer.
         """
         path = self.resource(api_version, kind).path(namespace=namespace)
         query = {"limit": PAGE_SIZE, "labelSelector": labels, "fieldSelector": fields}
+        accept = METADATA_LIST if metadata_only else "application/json"
         items: Objects = []
         token = ""
         while True:
             try:
-                page = self._json("GET", path, query={**query, "continue": token})
+                page = self._json("GET", path, query={**query, "continue": token}, accept=accept)
             except KubeApiError as exc:
                 if exc.status != 410 or not token:
                     raise
                 items, token = [], ""
                 continue
-            items += [{"apiVersion": api_version, "kind": kind, **item} for item in page.get("items") or []]
+            items += [{**item, "apiVersion": api_version, "kind": kind} for item in page.get("items") or []]
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
                 return items
