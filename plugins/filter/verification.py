@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, the bare_metal.kubernetes maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters of the role verification: who is asked what, and what they said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification import probe_targets
+
+
+def verification_targets(cluster: Mapping[str, Any], domain: str) -> list[str]:
+    """Everything that a probe pod is to ask, as one list; empty when the API could not be read."""
+    if cluster.get("error"):
+        return []
+    return [target for asked in probe_targets(cluster, domain).values() for target in asked]
+
+
+def verification_load_balancer_url(cluster: Mapping[str, Any]) -> str:
+    """URL of the probe workload's LoadBalancer address, empty when it has none."""
+    service = next((entry for entry in cluster.get("services", []) if entry["external"]), None)
+    return f"http://{service['external']}:{service['port']}/" if service else ""
+
+
+def registered(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], name: str, key: str) -> dict[str, Any]:
+    """``{host: value}`` of ``key`` in the registered variable ``name``, for the hosts that have it."""
+    found = {}
+    for host in hosts:
+        value = hostvars[host].get(name) or {}
+        if key in value:
+            found[host] = value[key]
+    return found
+
+
+def host_values(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], name: str, default: Any) -> dict[str, Any]:
+    """``{host: value}`` of a variable of other hosts, ``default`` where a host has none of its own."""
+    return {host: hostvars[host].get(name, default) for host in sorted(hosts)}
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {
+            "verification_targets": verification_targets,
+            "verification_load_balancer_url": verification_load_balancer_url,
+            "registered": registered,
+            "host_values": host_values,
+        }

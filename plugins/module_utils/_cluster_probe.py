@@ -1,0 +1,103 @@
+# Copyright: (c) 2026, the bare_metal.kubernetes maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the API shows to ``verify``, as small plain records."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api import KubeApi, KubeApiError
+
+Object = t.Mapping[str, t.Any]
+Record = t.Dict[str, t.Any]
+
+
+def _condition(obj: Object, kind: str) -> Object:
+    conditions = (obj.get("status") or {}).get("conditions") or []
+    return next((entry for entry in conditions if entry.get("type") == kind), {})
+
+
+def node_record(node: Object) -> Record:
+    """``{name, ready, reason, version, addresses, unschedulable, taints}`` of a Node."""
+    ready = _condition(node, "Ready")
+    status = node.get("status") or {}
+    spec = node.get("spec") or {}
+    return {
+        "name": node["metadata"]["name"],
+        "ready": ready.get("status") == "True",
+        "reason": "" if ready.get("status") == "True" else str(ready.get("message") or "no Ready condition"),
+        "version": (status.get("nodeInfo") or {}).get("kubeletVersion", ""),
+        "addresses": [a["address"] for a in status.get("addresses") or [] if a.get("type") == "InternalIP"],
+        "max_pods": int((status.get("allocatable") or {}).get("pods", 0)),
+        "unschedulable": bool(spec.get("unschedulable")),
+    }
+
+
+def workload_record(workload: Object, kind: str) -> Record:
+    """``{kind, namespace, name, wanted, ready}`` of a Deployment or DaemonSet."""
+    status = workload.get("status") or {}
+    if kind == "DaemonSet":
+        wanted, ready = status.get("desiredNumberScheduled", 0), status.get("numberReady", 0)
+    else:
+        wanted, ready = (workload.get("spec") or {}).get("replicas", 1), status.get("readyReplicas", 0)
+    meta = workload["metadata"]
+    return {"kind": kind, "namespace": meta["namespace"], "name": meta["name"], "wanted": wanted, "ready": ready or 0}
+
+
+def pod_record(pod: Object) -> Record:
+    """``{name, node, address, ready}`` of a Pod."""
+    return {
+        "name": pod["metadata"]["name"],
+        "node": (pod.get("spec") or {}).get("nodeName", ""),
+        "address": (pod.get("status") or {}).get("podIP", ""),
+        "ready": _condition(pod, "Ready").get("status") == "True",
+    }
+
+
+def service_record(service: Object) -> Record:
+    """``{name, type, cluster_ip, port, external}`` of a Service; ``external`` is its first LoadBalancer address."""
+    spec = service.get("spec") or {}
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    return {
+        "name": service["metadata"]["name"],
+        "type": spec.get("type", ""),
+        "cluster_ip": spec.get("clusterIP", ""),
+        "port": (spec.get("ports") or [{}])[0].get("port", 0),
+        "external": ingress[0].get("ip", "") if ingress else "",
+    }
+
+
+def block_record(affinity: Object) -> Record:
+    """``{node, cidr}`` of a Calico BlockAffinity."""
+    spec = affinity.get("spec") or {}
+    return {"node": spec.get("node", ""), "cidr": spec.get("cidr", ""), "state": spec.get("state", "")}
+
+
+def _blocks(api: KubeApi) -> list[Record]:
+    try:
+        found = api.list("crd.projectcalico.org/v1", "BlockAffinity")
+    except KubeApiError as exc:
+        if exc.unreachable:
+            raise
+        return []  # no such resource: Calico is not installed
+    return [block_record(entry) for entry in found if (entry.get("spec") or {}).get("deleted") != "true"]
+
+
+def observe_cluster(api: KubeApi, namespace: str) -> Record:
+    """Read everything that ``verify`` asks the API for."""
+    requests = api.list("certificates.k8s.io/v1", "CertificateSigningRequest")
+    return {
+        "nodes": [node_record(entry) for entry in api.list("v1", "Node")],
+        "workloads": [
+            workload_record(entry, kind)
+            for kind in ("Deployment", "DaemonSet")
+            for entry in api.list("apps/v1", kind)
+        ],
+        "pods": [pod_record(entry) for entry in api.list("v1", "Pod", namespace, labels="app.kubernetes.io/name=probe")],
+        "services": [service_record(entry) for entry in api.list("v1", "Service", namespace)],
+        "blocks": _blocks(api),
+        "pending_requests": [
+            entry["metadata"]["name"] for entry in requests if not (entry.get("status") or {}).get("conditions")
+        ],
+    }

@@ -1,0 +1,224 @@
+# Copyright: (c) 2026, the bare_metal.kubernetes maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What one host shows to ``verify``: everything is read, nothing is judged.
+
+Each observer returns plain data and never raises for what is broken on the host: broken is an observation.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import glob
+import http.client
+import json
+import re
+import ssl
+import time
+import typing as t
+import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
+
+#: certificates on a node, as shell patterns; kubeconfigs carry theirs inside
+CERTIFICATE_PATTERNS = (
+    "/etc/kubernetes/pki/*.crt",
+    "/etc/kubernetes/pki/etcd/*.crt",
+    "/etc/etcd/pki/*.crt",
+    "/var/lib/kubelet/pki/kubelet-client-current.pem",
+    "/var/lib/kubelet/pki/kubelet-server-current.pem",
+)
+KUBECONFIG_PATTERN = "/etc/kubernetes/*.conf"
+CLIENT_CERTIFICATE = re.compile(r"^\s*client-certificate-data:\s*(\S+)\s*$", re.MULTILINE)
+
+Observation = t.Dict[str, t.Any]
+
+
+def ask_url(url: str, timeout: float) -> Observation:
+    """Fetch a URL without checking the server's certificate; ``{ok, status, milliseconds, answer, error}``."""
+    parts = urllib.parse.urlsplit(url)
+    begun = time.monotonic()
+    status, answer, error = 0, "", ""
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout, context=context)
+    else:
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    try:
+        connection.request("GET", parts.path or "/")
+        response = connection.getresponse()
+        status, answer = response.status, response.read(65536).decode("utf-8", "replace")
+        if status // 100 != 2:
+            error = f"status {status}"
+    except (OSError, http.client.HTTPException) as exc:
+        error = str(exc) or type(exc).__name__
+    finally:
+        connection.close()
+    return {
+        "ok": not error,
+        "status": status,
+        "milliseconds": round((time.monotonic() - begun) * 1000, 1),
+        "answer": answer[:2000],
+        "error": error,
+    }
+
+
+def ask_urls(urls: t.Mapping[str, str], timeout: float) -> dict[str, Observation]:
+    """Fetch several URLs at once, by name."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        pending = {name: pool.submit(ask_url, url, timeout) for name, url in urls.items()}
+        return {name: future.result() for name, future in pending.items()}
+
+
+def parse_end_date(text: str) -> float:
+    """Read ``notAfter=Nov 22 04:20:51 2027 GMT`` (``openssl x509 -enddate``) as seconds since the epoch."""
+    stamp = text.strip().split("=", 1)[1]
+    ends = datetime.datetime.strptime(stamp, "%b %d %H:%M:%S %Y %Z")
+    return ends.replace(tzinfo=datetime.timezone.utc).timestamp()
+
+
+def _days_left(pem: str, now: float) -> float:
+    said = run(["openssl", "x509", "-noout", "-enddate"], input_text=pem, timeout=10).stdout
+    return round((parse_end_date(said) - now) / 86400, 1)
+
+
+def observe_certificates(now: float) -> list[Observation]:
+    """Return ``{path, days_left, error}`` of each certificate on this host; kubeconfigs' client certificates included."""
+    found = []
+    sources = [(path, None) for pattern in CERTIFICATE_PATTERNS for path in sorted(glob.glob(pattern))]
+    for path in sorted(glob.glob(KUBECONFIG_PATTERN)):
+        with open(path, encoding="utf-8") as stream:
+            embedded = CLIENT_CERTIFICATE.search(stream.read())
+        if embedded:
+            sources.append((path, base64.b64decode(embedded.group(1)).decode("ascii", "replace")))
+    for path, pem in sources:
+        entry: Observation = {"path": path, "days_left": None, "error": ""}
+        try:
+            if pem is None:
+                with open(path, encoding="ascii", errors="replace") as stream:
+                    pem = stream.read()
+            entry["days_left"] = _days_left(pem, now)
+        except (CommandError, OSError, ValueError, IndexError) as exc:
+            entry["error"] = str(exc)
+        found.append(entry)
+    return found
+
+
+def parse_etcd(members: t.Mapping[str, t.Any], status: t.Sequence[t.Mapping[str, t.Any]]) -> Observation:
+    """Join ``etcdctl member list`` and ``endpoint status --cluster`` (JSON): ``{members: [{name, learner, healthy, leader, ...}]}``."""
+    by_id = {}
+    for entry in status:
+        body = entry.get("Status") or {}
+        header = body.get("header") or {}
+        by_id[header.get("member_id")] = {
+            "leader": body.get("leader") == header.get("member_id"),
+            "db_size": body.get("dbSize", 0),
+            "version": body.get("version", ""),
+            "errors": body.get("errors") or [],
+        }
+    listed = []
+    for member in members.get("members") or []:
+        answered = by_id.get(member.get("ID"))
+        listed.append(
+            {
+                "name": member.get("name", ""),
+                "learner": bool(member.get("isLearner")),
+                "healthy": answered is not None and not answered["errors"],
+                "leader": bool(answered and answered["leader"]),
+                "db_size": answered["db_size"] if answered else 0,
+                "version": answered["version"] if answered else "",
+                "errors": answered["errors"] if answered else ["does not answer"],
+            }
+        )
+    return {"members": sorted(listed, key=lambda entry: str(entry["name"])), "error": ""}
+
+
+def observe_etcd(endpoint: str, pki: str) -> Observation:
+    """Ask this host's member what it knows of all members."""
+    base = [
+        *("etcdctl", "--write-out=json", f"--endpoints={endpoint}", "--command-timeout=5s", "--dial-timeout=3s"),
+        *(f"--cacert={pki}/ca.crt", f"--cert={pki}/client.crt", f"--key={pki}/client.key"),
+    ]
+    try:
+        members = json.loads(run([*base, "member", "list"], timeout=15).stdout)
+        # A member that does not answer makes etcdctl fail although it prints what the others said.
+        status = run([*base, "endpoint", "status", "--cluster"], timeout=30, check=False).stdout
+        return parse_etcd(members, json.loads(status or "[]"))
+    except (CommandError, ValueError) as exc:
+        return {"members": [], "error": str(exc)}
+
+
+def observe_from_pod(selector: str, targets: t.Sequence[str], timeout: float) -> Observation:
+    """Ask ``targets`` from inside this node's probe pod: ``{pod: id, answers: [{target, ok, milliseconds, answer, error}]}``."""
+    crictl = ["crictl", "--timeout", "20s"]
+    try:
+        listed = run([*crictl, "ps", "--quiet", "--state", "Running", "--label", selector], timeout=30).stdout.split()
+        if not listed:
+            return {"pod": "", "answers": [], "error": f"no running container with the label {selector} on this node"}
+        asked = [*crictl, "exec", listed[0], "/echo-server", "probe", "--timeout", f"{timeout:g}s", *targets]
+        return {"pod": listed[0], "answers": json.loads(run(asked, timeout=timeout + 30).stdout), "error": ""}
+    except (CommandError, ValueError) as exc:
+        return {"pod": "", "answers": [], "error": str(exc)}
+
+
+def parse_frr_summary(summary: t.Mapping[str, t.Any]) -> dict[str, Observation]:
+    """Read ``show bgp summary json`` of FRR: neighbour address -> ``{state, received, sent, as_number}``, over all families."""
+    found: dict[str, Observation] = {}
+    for family in summary.values():
+        peers = family.get("peers") if isinstance(family, dict) else None
+        for address, peer in (peers or {}).items():
+            found[address] = {
+                "state": peer.get("state", ""),
+                "received": peer.get("pfxRcd", 0),
+                "sent": peer.get("pfxSnt", 0),
+                "as_number": peer.get("remoteAs", 0),
+            }
+    return found
+
+
+def parse_addresses(text: str) -> list[str]:
+    """Read ``ip -j address``: every address of the host but loopback's and link-local ones."""
+    addresses = [info for link in json.loads(text or "[]") for info in link.get("addr_info") or []]
+    return sorted(info["local"] for info in addresses if info.get("scope") == "global")
+
+
+def observe_router() -> Observation:
+    """Ask FRR on this host for its BGP neighbours, and the kernel for its addresses."""
+    try:
+        addresses = parse_addresses(run(["ip", "-json", "address", "show"], timeout=15).stdout)
+        said = run(["vtysh", "-c", "show bgp summary json"], timeout=15).stdout
+        return {"neighbours": parse_frr_summary(json.loads(said)), "addresses": addresses, "error": ""}
+    except (CommandError, ValueError) as exc:
+        return {"neighbours": {}, "addresses": [], "error": str(exc)}
+
+
+def parse_routes(text: str) -> list[Observation]:
+    """Read ``ip -j route``: ``[{destination, via: [..], device, protocol}]``; multipath routes have several hops."""
+    routes = []
+    for entry in json.loads(text or "[]"):
+        hops = entry.get("nexthops") or [entry]
+        routes.append(
+            {
+                "destination": entry.get("dst", ""),
+                "via": [hop["gateway"] for hop in hops if "gateway" in hop],
+                "device": entry.get("dev") or (hops[0].get("dev", "") if hops else ""),
+                "protocol": entry.get("protocol", ""),
+                "type": entry.get("type", "unicast"),
+            }
+        )
+    return routes
+
+
+def observe_routes() -> Observation:
+    """Read this host's main IPv4 routing table."""
+    try:
+        return {"routes": parse_routes(run(["ip", "-json", "route", "show"], timeout=15).stdout), "error": ""}
+    except (CommandError, ValueError) as exc:
+        return {"routes": [], "error": str(exc)}
+
+

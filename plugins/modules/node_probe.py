@@ -1,0 +1,125 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the bare_metal.kubernetes maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module node_probe: what one host shows to verify."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_probe
+short_description: Read what one host shows of the cluster
+version_added: 0.1.0
+description:
+  - Collects everything that C(verify) judges of one host in one call. Changes nothing and judges nothing.
+  - What is broken on the host is part of the answer, not an error of the module.
+options:
+  urls:
+    description: URLs to fetch from the host itself, by name. Server certificates are not checked.
+    type: dict
+    default: {}
+  pod_targets:
+    description: "URLs, and names as C(dns:NAME), that are asked from inside this host's probe pod. Empty asks nothing."
+    type: list
+    elements: str
+    default: []
+  pod_selector:
+    description: Label of the probe pod's container, as the runtime knows it.
+    type: str
+    default: io.kubernetes.container.name=probe
+  certificates:
+    description: Whether to read the certificates' remaining days.
+    type: bool
+    default: false
+  etcd:
+    description: Whether to ask the etcd member of this host.
+    type: bool
+    default: false
+  etcd_endpoint:
+    description: URL of this host's member.
+    type: str
+    default: https://127.0.0.1:2379
+  etcd_pki:
+    description: Directory with C(ca.crt), C(client.crt) and C(client.key).
+    type: path
+    default: /etc/etcd/pki
+  bgp:
+    description: Whether to ask Calico's BIRD for its sessions, and the kernel for its routes.
+    type: bool
+    default: false
+  router:
+    description: Whether to ask FRR for its BGP neighbours.
+    type: bool
+    default: false
+  timeout_seconds:
+    description: Time limit of one question, in seconds.
+    type: float
+    default: 5.0
+attributes:
+  check_mode:
+    description: It only reads.
+    support: full
+  diff_mode:
+    description: It changes nothing.
+    support: none
+author: The bare_metal.kubernetes maintainers
+"""
+
+EXAMPLES = r"""
+- name: Read what a node shows
+  bare_metal.kubernetes.node_probe:
+    urls:
+      endpoint: https://127.0.0.1:7443/readyz
+    certificates: true
+    bgp: true
+"""
+
+RETURN = r"""
+observation:
+  description: One key for each question that was asked; every answer carries C(error), empty when there was none.
+  returned: always
+  type: dict
+"""
+
+import time  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _node_probe as probe  # noqa: E402
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._bird import observe_bgp  # noqa: E402
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "urls": {"type": "dict", "default": {}},
+            "pod_targets": {"type": "list", "elements": "str", "default": []},
+            "pod_selector": {"type": "str", "default": "io.kubernetes.container.name=probe"},
+            "certificates": {"type": "bool", "default": False},
+            "etcd": {"type": "bool", "default": False},
+            "etcd_endpoint": {"type": "str", "default": "https://127.0.0.1:2379"},
+            "etcd_pki": {"type": "path", "default": "/etc/etcd/pki"},
+            "bgp": {"type": "bool", "default": False},
+            "router": {"type": "bool", "default": False},
+            "timeout_seconds": {"type": "float", "default": 5.0},
+        },
+        supports_check_mode=True,
+    )
+    asked = module.params
+    observation = {"urls": probe.ask_urls(asked["urls"], asked["timeout_seconds"])}
+    if asked["pod_targets"]:
+        observation["pod"] = probe.observe_from_pod(asked["pod_selector"], asked["pod_targets"], asked["timeout_seconds"])
+    if asked["certificates"]:
+        observation["certificates"] = probe.observe_certificates(time.time())
+    if asked["etcd"]:
+        observation["etcd"] = probe.observe_etcd(asked["etcd_endpoint"], asked["etcd_pki"])
+    if asked["bgp"]:
+        observation["bgp"] = observe_bgp()
+        observation["routes"] = probe.observe_routes()
+    if asked["router"]:
+        observation["router"] = probe.observe_router()
+    module.exit_json(changed=False, observation=observation)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,315 @@
+# Copyright: (c) 2026, the bare_metal.kubernetes maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The judge behind ``verify``: what is wanted against what was observed, one row a statement.
+
+Everything here is pure: wanted values and observations go in, rows come out.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Observation = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the inventory says that should be there.
+
+    ``nodes``, ``control_plane``, ``etcd``, ``routers``: addresses by host name. ``bgp_peers``: router addresses by node (empty: a full mesh, or no BGP).
+    """
+
+    nodes: Mapping[str, str]
+    control_plane: Mapping[str, str]
+    etcd: Mapping[str, str]
+    version: str
+    pods_per_node: Mapping[str, int] = field(default_factory=dict)
+    routers: Mapping[str, str] = field(default_factory=dict)
+    outside: Sequence[str] = ()
+    bgp_peers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    network_plugin: str = "calico"
+    load_balancer: bool = True
+    certificate_days: float = 30.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One judged statement. ``result`` is ``ok``, ``failed`` or ``skipped`` (with the reason in ``detail``)."""
+
+    check: str
+    subject: str
+    result: str
+    detail: str
+
+
+def _row(check: str, subject: str, problem: str, detail: str = "") -> Row:
+    return Row(check, subject, "failed", problem) if problem else Row(check, subject, "ok", detail)
+
+
+def _seen(hosts: Mapping[str, Observation], host: str, part: str) -> tuple[Observation, str]:
+    """One part of what a host showed, and why it cannot be judged (empty when it can)."""
+    if host not in hosts:
+        return {}, "the host was not reached"
+    found = hosts[host].get(part)
+    if found is None:
+        return {}, f"the host was not asked for '{part}'"
+    return found, str(found.get("error", "")) if isinstance(found, Mapping) else ""
+
+
+def judge_nodes(wanted: Wanted, cluster: Observation) -> list[Row]:
+    """Each wanted node is there, Ready, of the wanted version and size; nothing else is."""
+    by_name = {node["name"]: node for node in cluster["nodes"]}
+    rows = []
+    for name in sorted(wanted.nodes):
+        node = by_name.get(name)
+        problems = []
+        if node is None:
+            problems.append("is not a node of the cluster")
+        else:
+            if not node["ready"]:
+                problems.append(f"is not Ready: {node['reason']}")
+            if node["version"] != wanted.version:
+                problems.append(f"runs {node['version']}, wanted {wanted.version}")
+            if wanted.nodes[name] not in node["addresses"]:
+                problems.append(f"has the addresses {node['addresses']}, wanted {wanted.nodes[name]}")
+            pods = wanted.pods_per_node.get(name, node["max_pods"])
+            if node["max_pods"] != pods:
+                problems.append(f"carries {node['max_pods']} pods, wanted {pods}")
+        detail = f"Ready, {wanted.version}, {node['max_pods']} pods" if node else ""
+        rows.append(_row("nodes", name, "; ".join(problems), detail))
+    rows += [_row("nodes", name, "is a node of the cluster but not in the inventory") for name in sorted(set(by_name) - set(wanted.nodes))]
+    return rows
+
+
+def judge_workloads(cluster: Observation) -> list[Row]:
+    """Every Deployment and DaemonSet of the system namespaces has all its pods ready."""
+    system = [w for w in cluster["workloads"] if w["namespace"].endswith("-system") or w["namespace"].startswith("kube-")]
+    rows = []
+    for entry in sorted(system, key=lambda w: (w["namespace"], w["name"])):
+        short = entry["ready"] < entry["wanted"]
+        counts = f"{entry['ready']} of {entry['wanted']} ready"
+        rows.append(_row("workloads", f"{entry['namespace']}/{entry['name']}", f"{entry['kind']}: {counts}" if short else "", counts))
+    return rows
+
+
+def judge_etcd(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row]:
+    """Each member sees exactly the wanted voters, all healthy, with one leader."""
+    rows = []
+    for host in sorted(wanted.etcd):
+        seen, problem = _seen(hosts, host, "etcd")
+        members = seen.get("members", [])
+        voters = sorted(m["name"] for m in members if not m["learner"])
+        problems = [problem] if problem else []
+        if not problem:
+            if voters != sorted(wanted.etcd):
+                problems.append(f"voters are {voters}, wanted {sorted(wanted.etcd)}")
+            problems += [f"{m['name']}: {', '.join(m['errors'])}" for m in members if not m["healthy"]]
+            leaders = [m["name"] for m in members if m["leader"]]
+            if len(leaders) != 1:
+                problems.append(f"{len(leaders)} members call themselves leader")
+        rows.append(_row("etcd", host, "; ".join(problems), f"{len(voters)} voters, all healthy"))
+    return rows
+
+
+def judge_urls(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row]:
+    """Every control plane's API, and the endpoint, answer from every node."""
+    rows = []
+    for target, check in [*((name, "api") for name in sorted(wanted.control_plane)), ("endpoint", "endpoint")]:
+        failing = []
+        slowest = 0.0
+        for host in sorted(wanted.nodes):
+            seen, problem = _seen(hosts, host, "urls")
+            answer = seen.get(target) if not problem else None
+            if answer is None:
+                failing.append(f"{host} ({problem or 'was not asked'})")
+            elif not answer["ok"]:
+                failing.append(f"{host} ({answer['error']})")
+            else:
+                slowest = max(slowest, answer["milliseconds"])
+        problem = "not ready, seen from " + ", ".join(failing) if failing else ""
+        rows.append(_row(check, target, problem, f"ready from {len(wanted.nodes)} nodes, slowest {slowest:g} ms"))
+    return rows
+
+
+def judge_certificates(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row]:
+    """Each host's certificates have days left, and nodes have those that make them nodes."""
+    rows = []
+    for host in sorted({*wanted.nodes, *wanted.etcd}):
+        seen, problem = _seen(hosts, host, "certificates")
+        found = list(seen) if isinstance(seen, Sequence) else []
+        problems = [problem] if problem else []
+        problems += [f"{c['path']}: {c['error']}" for c in found if c["error"]]
+        dated = [c for c in found if c["days_left"] is not None]
+        problems += [f"{c['path']}: {c['days_left']:g} days left" for c in dated if c["days_left"] < wanted.certificate_days]
+        serving = "/var/lib/kubelet/pki/kubelet-server-current.pem"
+        if not problem and host in wanted.nodes and not any(c["path"] == serving for c in found):
+            problems.append(f"{serving} is missing: the kubelet has no serving certificate of the cluster")
+        shortest = min(dated, key=lambda c: c["days_left"], default=None)
+        detail = f"{len(dated)} certificates, first ends in {shortest['days_left']:.0f} days" if shortest else ""
+        rows.append(_row("certificates", host, "; ".join(problems) if problems or shortest else "no certificate found", detail))
+    return rows
+
+
+def judge_bgp(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row]:
+    """Every session that the inventory names is Established, on the node and, where the router can be asked, there too."""
+    rows = []
+    for host in sorted(wanted.nodes):
+        peers = wanted.bgp_peers.get(host, ())
+        seen, problem = _seen(hosts, host, "bgp")
+        states = {s["peer"]: s for s in seen.get("sessions", [])}
+        problems = [problem] if problem else []
+        if not problem:
+            problems += [
+                f"session with {peer} is {states[peer]['state'] if peer in states else 'not configured'}"
+                for peer in peers
+                if peer not in states or states[peer]["state"] != "Established"
+            ]
+        rows.append(_row("bgp node", host, "; ".join(problems), f"{len(peers)} of {len(peers)} Established"))
+    for router, addresses in sorted(_router_addresses(wanted, hosts).items()):
+        seen, problem = _seen(hosts, router, "router")
+        neighbours = seen.get("neighbours", {})
+        expected = sorted(h for h, peers in wanted.bgp_peers.items() if h in wanted.nodes and set(peers) & addresses)
+        problems = [problem] if problem else []
+        if not problem:
+            for host in expected:
+                state = neighbours.get(wanted.nodes[host], {}).get("state", "not there")
+                if state != "Established":
+                    problems.append(f"{host} ({wanted.nodes[host]}) is {state}")
+        rows.append(_row("bgp router", router, "; ".join(problems), f"{len(expected)} of {len(expected)} nodes Established"))
+    return rows
+
+
+def _router_addresses(wanted: Wanted, hosts: Mapping[str, Observation]) -> dict[str, set[str]]:
+    """Addresses of each router: what it says of its interfaces, and the inventory's."""
+    found = {}
+    for router, address in wanted.routers.items():
+        own = (hosts.get(router, {}).get("router") or {}).get("addresses", [])
+        found[router] = {address, *own}
+    return found
+
+
+def judge_blocks(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation]) -> list[Row]:
+    """Every node has a route to every other node's address blocks that is not a blackhole of its own."""
+    blocks: dict[str, list[str]] = {}
+    for entry in cluster["blocks"]:
+        blocks.setdefault(entry["node"], []).append(entry["cidr"])
+    rows = []
+    for host in sorted(wanted.nodes):
+        seen, problem = _seen(hosts, host, "routes")
+        routes = {
+            route["destination"]
+            for route in seen.get("routes", [])
+            if route["type"] not in ("blackhole", "unreachable") and route["destination"] != "default"
+        }
+        reached = [ipaddress.ip_network(route, strict=False) for route in routes]
+        problems = [problem] if problem else []
+        count = 0
+        if not problem:
+            for owner in sorted(set(wanted.nodes) - {host}):
+                for cidr in blocks.get(owner, []):
+                    count += 1
+                    block = ipaddress.ip_network(cidr)
+                    if not any(block.version == net.version and block.subnet_of(net) for net in reached):  # type: ignore[arg-type]
+                        problems.append(f"no route to {cidr} of {owner}")
+            problems += [f"{owner} has no block" for owner in sorted(set(wanted.nodes) - set(blocks)) if owner == host]
+        rows.append(_row("pod routes", host, "; ".join(problems), f"{count} blocks of other nodes reachable"))
+    return rows
+
+
+def judge_pod_answers(wanted: Wanted, hosts: Mapping[str, Observation], targets: Mapping[str, Mapping[str, str]]) -> list[Row]:
+    """What each node's probe pod could reach. ``targets``: check -> {target as asked: what it is}."""
+    rows = []
+    for check, asked in targets.items():
+        for host in sorted(wanted.nodes):
+            seen, problem = _seen(hosts, host, "pod")
+            answers = {a["target"]: a for a in seen.get("answers", [])}
+            problems = [problem] if problem else []
+            if not problem:
+                for target, meaning in asked.items():
+                    answer = answers.get(target)
+                    if answer is None:
+                        problems.append(f"{meaning} was not asked")
+                    elif not answer["ok"]:
+                        problems.append(f"{meaning}: {answer['error']}")
+            slowest = max((a["milliseconds"] for t, a in answers.items() if t in asked), default=0.0)
+            problem_text = "; ".join(problems) if asked else "there is nothing to ask: the probe workload has no address"
+            rows.append(_row(check, host, problem_text, f"{len(asked)} of {len(asked)} answer, slowest {slowest:g} ms"))
+    return rows
+
+
+def judge_outside(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation]) -> list[Row]:
+    """The probe workload answers on its LoadBalancer address to hosts outside the cluster."""
+    external = next((s["external"] for s in cluster["services"] if s["external"]), "")
+    if not external:
+        return [_row("load balancer", "address", "the probe's LoadBalancer Service has no address")]
+    if not wanted.outside:
+        return [Row("load balancer", external, "skipped", "no host in the group 'outside' to ask from")]
+    rows = []
+    for host in sorted(wanted.outside):
+        seen, problem = _seen(hosts, host, "urls")
+        answer = seen.get("load_balancer", {"ok": False, "error": "was not asked"}) if not problem else {}
+        told = ""
+        if not problem and answer["ok"]:
+            try:
+                told = str(json.loads(answer["answer"]).get("node", ""))
+            except ValueError:
+                answer = {"ok": False, "error": "answered, but not as the probe workload does"}
+        problem = problem or ("" if answer["ok"] else f"{external} does not answer: {answer['error']}")
+        rows.append(_row("load balancer", f"{external} from {host}", problem, f"answered by a pod on {told}"))
+    return rows
+
+
+def probe_targets(cluster: Observation, domain: str) -> dict[str, dict[str, str]]:
+    """What a probe pod is to ask, by check: ``{check: {target: meaning}}``. An empty map means that there is nothing to ask."""
+    pods = {f"http://{p['address']}:8080/healthz": f"the pod on {p['node']}" for p in cluster["pods"] if p["address"]}
+    targets: dict[str, dict[str, str]] = {"pod to pod": pods}
+    inner = next((s for s in cluster["services"] if s["type"] == "ClusterIP"), None)
+    names = {"dns:kubernetes.default.svc." + domain: "kubernetes.default"}
+    if inner:
+        names[f"dns:{inner['name']}.bare-metal-system.svc.{domain}"] = inner["name"]
+    targets["dns"] = names
+    targets["cluster ip"] = {f"http://{inner['cluster_ip']}:{inner['port']}/healthz": inner["name"]} if inner else {}
+    return targets
+
+
+def judge(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation], domain: str) -> list[Row]:
+    """All rows, in the order of the layers. ``cluster`` is what ``cluster_probe`` saw, ``hosts`` what ``node_probe`` saw by host."""
+    rows: list[Row] = []
+    if cluster.get("error"):
+        rows.append(_row("api", "cluster", f"could not be read: {cluster['error']}"))
+    else:
+        rows += judge_nodes(wanted, cluster) + judge_workloads(cluster)
+    rows += judge_etcd(wanted, hosts) + judge_urls(wanted, hosts) + judge_certificates(wanted, hosts)
+    if wanted.network_plugin == "calico":
+        if any(wanted.bgp_peers.values()):
+            rows += judge_bgp(wanted, hosts)
+        if not cluster.get("error"):
+            rows += judge_blocks(wanted, cluster, hosts)
+    if wanted.network_plugin != "none" and not cluster.get("error"):
+        rows += judge_pod_answers(wanted, hosts, probe_targets(cluster, domain))
+        if wanted.load_balancer:
+            rows += judge_outside(wanted, cluster, hosts)
+    return rows
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The rows as text in columns; failures are told again at the end."""
+    listed = list(rows)
+    marks = {"ok": "ok", "failed": "FAILED", "skipped": "skipped"}
+    cells = [("CHECK", "SUBJECT", "RESULT", "DETAIL"), *((r.check, r.subject, marks[r.result], r.detail) for r in listed)]
+    widths = [max(len(row[column]) for row in cells) for column in range(3)]
+    lines = ["  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3]]).rstrip() for row in cells]
+    failed = [r for r in listed if r.result == "failed"]
+    lines.append("")
+    lines.append(f"{len(listed)} statements: {sum(r.result == 'ok' for r in listed)} ok, {len(failed)} failed, {sum(r.result == 'skipped' for r in listed)} skipped")
+    return "\n".join(lines)
+
+
+def as_data(rows: Iterable[Row]) -> list[dict[str, str]]:
+    """The rows as plain dictionaries, for JSON."""
+    return [asdict(row) for row in rows]

@@ -1,0 +1,202 @@
+"""The judge behind verify: a healthy cluster has no failed row, and each thing that breaks is named by its own row."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Callable
+
+import pytest
+
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification import (
+    Wanted,
+    as_data,
+    judge,
+    probe_targets,
+    table,
+)
+
+NODES = {"cp1": "10.0.1.1", "cp2": "10.0.2.1", "worker1": "10.0.1.2"}
+BLOCKS = {"cp1": "10.244.0.0/26", "cp2": "10.244.0.64/26", "worker1": "10.244.0.128/26"}
+PODS = {"cp1": "10.244.0.1", "cp2": "10.244.0.65", "worker1": "10.244.0.129"}
+WANTED = Wanted(
+    nodes=NODES,
+    control_plane={name: NODES[name] for name in ("cp1", "cp2")},
+    etcd={name: NODES[name] for name in ("cp1", "cp2", "worker1")},
+    version="v1.36.3",
+    pods_per_node={name: 110 for name in NODES},
+    routers={"tor1": "10.0.0.1"},
+    outside=["client"],
+    bgp_peers={name: ["10.0.1.254"] for name in NODES},
+)
+
+
+def cluster() -> dict[str, Any]:
+    return {
+        "error": "",
+        "nodes": [
+            {
+                "name": name,
+                "ready": True,
+                "reason": "",
+                "version": "v1.36.3",
+                "addresses": [address],
+                "max_pods": 110,
+                "unschedulable": False,
+            }
+            for name, address in NODES.items()
+        ],
+        "workloads": [{"kind": "Deployment", "namespace": "kube-system", "name": "coredns", "wanted": 2, "ready": 2}],
+        "pods": [{"name": f"probe-{n}", "node": n, "address": a, "ready": True} for n, a in PODS.items()],
+        "services": [
+            {"name": "probe", "type": "ClusterIP", "cluster_ip": "10.96.0.7", "port": 80, "external": ""},
+            {"name": "probe-external", "type": "LoadBalancer", "cluster_ip": "10.96.0.8", "port": 80, "external": "10.9.0.1"},
+        ],
+        "blocks": [{"node": n, "cidr": c, "state": "confirmed"} for n, c in BLOCKS.items()],
+        "pending_requests": [],
+    }
+
+
+def hosts() -> dict[str, Any]:
+    targets = [t for asked in probe_targets(cluster(), "cluster.local").values() for t in asked]
+    found: dict[str, Any] = {}
+    for name in NODES:
+        found[name] = {
+            "urls": {key: {"ok": True, "milliseconds": 3.0, "error": "", "answer": "ok"} for key in ("cp1", "cp2", "endpoint")},
+            "pod": {"answers": [{"target": t, "ok": True, "milliseconds": 1.0, "error": ""} for t in targets], "error": ""},
+            "certificates": [{"path": "/var/lib/kubelet/pki/kubelet-server-current.pem", "days_left": 300.0, "error": ""}],
+            "etcd": {
+                "members": [
+                    {"name": n, "learner": False, "healthy": True, "leader": n == "cp1", "errors": []}
+                    for n in ("cp1", "cp2", "worker1")
+                ],
+                "error": "",
+            },
+            "bgp": {"sessions": [{"peer": "10.0.1.254", "state": "Established"}], "error": ""},
+            "routes": {
+                "routes": [
+                    {"destination": c, "type": "blackhole" if owner == name else "unicast"} for owner, c in BLOCKS.items()
+                ],
+                "error": "",
+            },
+        }
+    found["tor1"] = {
+        "urls": {},
+        "router": {
+            "neighbours": {a: {"state": "Established"} for a in NODES.values()},
+            "addresses": ["10.0.1.254"],
+            "error": "",
+        },
+    }
+    found["client"] = {"urls": {"load_balancer": {"ok": True, "answer": '{"node": "cp2"}', "milliseconds": 2.0, "error": ""}}}
+    return found
+
+
+def failures(seen_cluster: dict[str, Any], seen_hosts: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(r.check, r.subject) for r in judge(WANTED, seen_cluster, seen_hosts, "cluster.local") if r.result == "failed"}
+
+
+def test_a_healthy_cluster_has_no_failed_row() -> None:
+    rows = judge(WANTED, cluster(), hosts(), "cluster.local")
+    assert failures(cluster(), hosts()) == set()
+    assert {row.check for row in rows} == {
+        "nodes",
+        "workloads",
+        "etcd",
+        "api",
+        "endpoint",
+        "certificates",
+        "bgp node",
+        "bgp router",
+        "pod routes",
+        "pod to pod",
+        "dns",
+        "cluster ip",
+        "load balancer",
+    }
+
+
+def _answer(observed: dict[str, Any], host: str, start: str) -> dict[str, Any]:
+    answers: list[dict[str, Any]] = observed[host]["pod"]["answers"]
+    return next(a for a in answers if a["target"].startswith(start))
+
+
+BREAKS: list[tuple[str, Callable[[dict[str, Any], dict[str, Any]], object], set[tuple[str, str]]]] = [
+    ("node not ready", lambda c, h: c["nodes"][0].update(ready=False, reason="x"), {("nodes", "cp1")}),
+    ("node of another version", lambda c, h: c["nodes"][1].update(version="v1.35.4"), {("nodes", "cp2")}),
+    ("node too small", lambda c, h: c["nodes"][2].update(max_pods=50), {("nodes", "worker1")}),
+    ("node with another address", lambda c, h: c["nodes"][2].update(addresses=["10.9.9.9"]), {("nodes", "worker1")}),
+    ("node missing", lambda c, h: c["nodes"].pop(), {("nodes", "worker1")}),
+    ("node unknown", lambda c, h: c["nodes"].append({**c["nodes"][0], "name": "stray"}), {("nodes", "stray")}),
+    ("coredns short", lambda c, h: c["workloads"][0].update(ready=1), {("workloads", "kube-system/coredns")}),
+    ("etcd member down", lambda c, h: h["cp1"]["etcd"]["members"][2].update(healthy=False, errors=["x"]), {("etcd", "cp1")}),
+    ("etcd learner", lambda c, h: h["cp2"]["etcd"]["members"][2].update(learner=True), {("etcd", "cp2")}),
+    ("etcd without leader", lambda c, h: h["cp2"]["etcd"]["members"][0].update(leader=False), {("etcd", "cp2")}),
+    ("etcd silent", lambda c, h: h["cp2"]["etcd"].update(members=[], error="timeout"), {("etcd", "cp2")}),
+    ("one api not ready", lambda c, h: h["cp1"]["urls"]["cp2"].update(ok=False, error="refused"), {("api", "cp2")}),
+    ("endpoint", lambda c, h: h["worker1"]["urls"]["endpoint"].update(ok=False, error="x"), {("endpoint", "endpoint")}),
+    ("certificate ends", lambda c, h: h["cp1"]["certificates"][0].update(days_left=3.0), {("certificates", "cp1")}),
+    ("no serving certificate", lambda c, h: h["cp1"]["certificates"][0].update(path="/x.crt"), {("certificates", "cp1")}),
+    ("session down", lambda c, h: h["cp1"]["bgp"]["sessions"][0].update(state="Active"), {("bgp node", "cp1")}),
+    ("session not configured", lambda c, h: h["cp1"]["bgp"].update(sessions=[]), {("bgp node", "cp1")}),
+    (
+        "router side down",
+        lambda c, h: h["tor1"]["router"]["neighbours"]["10.0.2.1"].update(state="Idle"),
+        {("bgp router", "tor1")},
+    ),
+    ("route missing", lambda c, h: h["cp1"]["routes"]["routes"].pop(), {("pod routes", "cp1")}),
+    (
+        "route is a blackhole",
+        lambda c, h: h["cp1"]["routes"]["routes"][2].update(type="blackhole"),
+        {("pod routes", "cp1")},
+    ),
+    ("node has no block", lambda c, h: c["blocks"].pop(0), {("pod routes", "cp1")}),
+    ("pod unreachable", lambda c, h: _answer(h, "cp2", "http://10.244.0.1:").update(ok=False), {("pod to pod", "cp2")}),
+    ("dns", lambda c, h: _answer(h, "worker1", "dns:kubernetes").update(ok=False, error="x"), {("dns", "worker1")}),
+    ("cluster ip", lambda c, h: _answer(h, "cp1", "http://10.96.0.7").update(ok=False, error="x"), {("cluster ip", "cp1")}),
+    (
+        "load balancer silent",
+        lambda c, h: h["client"]["urls"]["load_balancer"].update(ok=False, error="timeout"),
+        {("load balancer", "10.9.0.1 from client")},
+    ),
+    (
+        "load balancer answered by something else",
+        lambda c, h: h["client"]["urls"]["load_balancer"].update(answer="<html>"),
+        {("load balancer", "10.9.0.1 from client")},
+    ),
+    ("no external address", lambda c, h: c["services"][1].update(external=""), {("load balancer", "address")}),
+    ("router not reached", lambda c, h: h.pop("tor1"), {("bgp router", "tor1")}),
+]
+
+
+@pytest.mark.parametrize(("broken", "expected"), [b[1:] for b in BREAKS], ids=[b[0] for b in BREAKS])
+def test_each_break_is_named(broken: Callable[[Any, Any], object], expected: set[tuple[str, str]]) -> None:
+    seen_cluster, seen_hosts = cluster(), copy.deepcopy(hosts())
+    for answer in (a for h in seen_hosts.values() for a in h.get("pod", {}).get("answers", [])):
+        answer.setdefault("error", "refused")
+    broken(seen_cluster, seen_hosts)
+    assert failures(seen_cluster, seen_hosts) == expected
+
+
+def test_a_host_that_is_gone_fails_every_statement_about_it() -> None:
+    seen = hosts()
+    del seen["worker1"]
+    named = failures(cluster(), seen)
+    assert {("etcd", "worker1"), ("certificates", "worker1"), ("bgp node", "worker1"), ("dns", "worker1")} <= named
+
+
+def test_an_api_that_does_not_answer_still_gives_a_report() -> None:
+    rows = judge(WANTED, {"error": "refused"}, hosts(), "cluster.local")
+    assert ("api", "cluster", "failed") in {(r.check, r.subject, r.result) for r in rows}
+    assert any(r.check == "etcd" and r.result == "ok" for r in rows)
+
+
+def test_without_an_outside_host_the_row_says_so() -> None:
+    wanted = Wanted(**{**WANTED.__dict__, "outside": []})
+    rows = [r for r in judge(wanted, cluster(), hosts(), "cluster.local") if r.check == "load balancer"]
+    assert [r.result for r in rows] == ["skipped"]
+
+
+def test_the_table_counts_and_the_data_is_plain() -> None:
+    rows = judge(WANTED, cluster(), hosts(), "cluster.local")
+    assert f"{len(rows)} statements: {len(rows)} ok, 0 failed, 0 skipped" in table(rows)
+    assert as_data(rows)[0].keys() == {"check", "subject", "result", "detail"}
