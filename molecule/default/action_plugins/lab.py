@@ -2,10 +2,10 @@
 # GNU General Public License v3.0 or later (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """`lab:` in the lab's playbooks. Runs on the controller: the inventory in, podman's containers out.
 
-    state: present     create or repair, wait until it works         -> actions, changed
-           absent      remove, put the host's parameters back        -> actions, changed
-           kubeconfig  fetch an admin kubeconfig from a live control plane
-           status      print tables                                  -> changed is false
+state: present     create or repair, wait until it works         -> actions, changed
+       absent      remove, put the host's parameters back        -> actions, changed
+       kubeconfig  fetch an admin kubeconfig from a live control plane
+       status      print tables                                  -> changed is false
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ansible.utils.display import Display
 # The package belongs to the lab, not to the collection: it is found beside this file.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bmk_lab import status  # noqa: E402
-from bmk_lab.engine import Lab  # noqa: E402
-from bmk_lab.model import LabError, build_topology  # noqa: E402
+from bmk_lab import status
+from bmk_lab.engine import Lab
+from bmk_lab.model import LabError, build_topology
 
 display = Display()
 
@@ -60,7 +60,9 @@ class ActionModule(ActionBase):
         try:
             hosts = host_descriptions(groups, variables["hostvars"])
             topology = build_topology(arguments["name"], arguments["network"], arguments["segments"], hosts)
-            lab = Lab(topology, Path(arguments["directory"]).expanduser(), lambda text: display.display(f"  lab: {text}"))
+            lab = Lab(
+                topology, Path(arguments["directory"]).expanduser(), lambda text: display.display(f"  lab: {text}")
+            )
             control_planes = sorted(groups.get("control_plane", []))
             if arguments["state"] == "present":
                 result.update(self._present(lab))
@@ -68,7 +70,10 @@ class ActionModule(ActionBase):
                 actions = lab.destroy(check=self._task.check_mode)
                 result.update(changed=bool(actions), actions=[str(action) for action in actions])
             elif arguments["state"] == "kubeconfig":
-                result.update(changed=lab.fetch_kubeconfig(control_planes, check=self._task.check_mode), path=str(lab.directory.kubeconfig))
+                result.update(
+                    changed=lab.fetch_kubeconfig(control_planes, check=self._task.check_mode),
+                    path=str(lab.directory.kubeconfig),
+                )
             else:
                 lines = status.render(lab, *status.gather(lab, control_planes))
                 display.display("\n".join(lines))
@@ -86,4 +91,8 @@ class ActionModule(ActionBase):
         if not problems:
             return changes
         listed = "\n".join(f"  - {name}: {problem}" for name, problem in problems.items())
-        return {**changes, "failed": True, "msg": f"The lab stands but does not work:\n{listed}\n`podman restart <lab>-<host>` is a machine's power switch."}
+        return {
+            **changes,
+            "failed": True,
+            "msg": f"The lab stands but does not work:\n{listed}\n`podman restart <lab>-<host>` is a machine's power switch.",
+        }

@@ -5,19 +5,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import resource
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from bmk_lab import host as machine
 from bmk_lab import image
+from bmk_lab.directory import SOCKET_DIRECTORY_MAXIMUM, Directory, make_key, public_key, read_text
 from bmk_lab.model import Host, LabError, Topology
 from bmk_lab.parse import parse_sessions, with_server
 from bmk_lab.plan import (
@@ -38,103 +37,15 @@ from bmk_lab.plan import (
 from bmk_lab.render import host_files, known_hosts
 
 BOOT_SCRIPT = Path(__file__).with_name("boot.sh")
-# sun_path is 108 bytes (unix(7)); ssh adds a dot and 16 random characters to Ansible's ten.
-SOCKET_DIRECTORY_MAXIMUM = 107 - 17 - 10 - 1
 HEALTH = "systemctl is-system-running; systemctl is-active lab-boot ssh"
 BOOT_SECONDS = 120.0
 WORKERS = 8
 # Go's zero time: podman's word for a container that never ran.
 NEVER = "0001-01-01"
-# podman's default for both limits.
-LIMIT_MAXIMUM = 1048576
 
 
 def podman(*arguments: str, timeout: float = 120, check: bool = True) -> str:
     return machine.run(["podman", *arguments], timeout=timeout, check=check).stdout
-
-
-def resource_limits() -> dict[str, int]:
-    """The most that a container can be given here.
-
-    Without CAP_SYS_RESOURCE limits cannot be raised, so podman's own defaults are refused; and podman lowers its own process limit to
-    kernel.pid_max before it starts anything.
-    """
-    hard = {name: resource.getrlimit(number)[1] for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))}
-    ceiling = {"nofile": LIMIT_MAXIMUM, "nproc": min(LIMIT_MAXIMUM, int(Path("/proc/sys/kernel/pid_max").read_text()))}
-    return {name: ceiling[name] if limit == resource.RLIM_INFINITY else min(limit, ceiling[name]) for name, limit in hard.items()}
-
-
-class Directory:
-    """The lab's directory in the cache: keys, known hosts, kubeconfig, state, and each host's /lab."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    @property
-    def cache(self) -> Path:
-        return self.root.parent
-
-    @property
-    def host_record(self) -> Path:
-        return self.cache / "host.json"
-
-    @property
-    def key(self) -> Path:
-        return self.root / "id_ed25519"
-
-    @property
-    def known_hosts(self) -> Path:
-        return self.root / "known_hosts"
-
-    @property
-    def kubeconfig(self) -> Path:
-        return self.root / "kubeconfig"
-
-    @property
-    def state(self) -> Path:
-        return self.root / "state.json"
-
-    @property
-    def sockets(self) -> Path:
-        return self.root / "ssh"
-
-    def host(self, host: Host) -> Path:
-        return self.root / "hosts" / host.name
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """One create or destroy at a time. The lock lies beside the directory, which a destroy removes."""
-        self.cache.mkdir(parents=True, exist_ok=True)
-        path = self.cache / f"{self.root.name}.lock"
-        with path.open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise LabError(f"Another run is at work on lab {self.root.name} (it holds {path}): wait for its end") from None
-            yield
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text()
-    except OSError:
-        return None
-
-
-def _key(path: Path, comment: str) -> None:
-    """A key pair, if the private half is not there; the public half always follows from it."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not path.exists():
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        for left in (temporary, temporary.with_name(temporary.name + ".pub")):
-            left.unlink(missing_ok=True)
-        machine.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(temporary)])
-        temporary.with_name(temporary.name + ".pub").unlink()
-        temporary.rename(path)
-
-
-def _public(path: Path) -> str:
-    return " ".join(machine.run(["ssh-keygen", "-y", "-f", str(path)]).stdout.split()[:2])
 
 
 class Lab:
@@ -162,7 +73,7 @@ class Lab:
         return {
             **host_files(host, self.topology),
             "boot.sh": BOOT_SCRIPT.read_text(),
-            "authorized_keys": _public(self.directory.key) + "\n",
+            "authorized_keys": public_key(self.directory.key) + "\n",
         }
 
     # -- what is ------------------------------------------------------------------------------------------------------------------------
@@ -186,7 +97,7 @@ class Lab:
             found[names[0]] = Container(str(labels.get(LABEL_SPEC, "")), str(entry["State"]))
         running = [name for name, container in found.items() if container.state == "running"]
         with ThreadPoolExecutor(WORKERS) as pool:
-            for name, broken in zip(running, pool.map(self._health, running)):
+            for name, broken in zip(running, pool.map(self._health, running), strict=True):
                 found[name] = replace(found[name], broken=broken)
         return found
 
@@ -197,7 +108,9 @@ class Lab:
             host.name
             for host in self.topology.hosts
             if not (self.directory.host(host) / "ssh_host_ed25519_key").exists()
-            or any(_read(self.directory.host(host) / name) != text for name, text in self._wanted_files(host).items())
+            or any(
+                read_text(self.directory.host(host) / name) != text for name, text in self._wanted_files(host).items()
+            )
         )
 
     def _other_labs(self) -> bool:
@@ -224,7 +137,9 @@ class Lab:
             networks=networks,
             containers=self.containers(),
             volumes=frozenset(str(entry["Name"]) for entry in self._labelled("volume", "ls")),
-            stale_files=self._stale_files() if "openssh-client" not in missing else frozenset(host.name for host in self.topology.hosts),
+            stale_files=self._stale_files()
+            if "openssh-client" not in missing
+            else frozenset(host.name for host in self.topology.hosts),
             other_labs=self._other_labs(),
             directory=self.directory.root.exists(),
         )
@@ -235,7 +150,7 @@ class Lab:
         """Make the lab stand as the inventory says. :returns: what was (or in check mode would be) done."""
         if os.geteuid():
             raise LabError("The lab needs root: its machines are privileged containers with systemd in them")
-        with self.directory.locked():
+        with self.directory.locked(self.say):
             actions = plan_create(self.topology, self.observe(), self._specs())
             if not check:
                 for action in actions:
@@ -247,8 +162,10 @@ class Lab:
         return actions
 
     def destroy(self, check: bool = False) -> list[Action]:
-        with self.directory.locked():
-            if machine.missing_packages(machine.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"]).stdout, ["podman"]):
+        with self.directory.locked(self.say):
+            if machine.missing_packages(
+                machine.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"]).stdout, ["podman"]
+            ):
                 return []
             actions = plan_destroy(self.observe())
             if not check:
@@ -256,55 +173,44 @@ class Lab:
                 for action in actions:
                     self.say(str(action))
                     self._apply(action)
-        if not check:
-            (self.directory.cache / f"{self.directory.root.name}.lock").unlink(missing_ok=True)
         return actions
 
     def _host(self, name: str) -> Host:
         return next(host for host in self.topology.hosts if host.name == name)
 
     def _apply(self, action: Action) -> None:
-        kind, target = action.kind, action.target
-        if kind is Kind.INSTALL_PACKAGES:
-            environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
-            machine.run(["apt-get", "-q", "update"], timeout=300)
-            machine.run([*environment, "apt-get", "-qy", "install", "--no-install-recommends", *target.split()], timeout=900)
-        elif kind is Kind.RECORD_HOST:
-            machine.record_sysctls(self.directory.host_record)
-        elif kind is Kind.BUILD_IMAGE:
-            image.build(self.directory.cache)
-        elif kind is Kind.WRITE_FILES:
-            for name in target.split():
-                self._write_files(self._host(name))
-        elif kind is Kind.REMOVE_CONTAINER:
-            podman("rm", "--force", "--time", "0", target)
-        elif kind is Kind.REMOVE_VOLUME:
-            podman("volume", "rm", "--force", target)
-        elif kind is Kind.REMOVE_NETWORK:
-            podman("network", "rm", target)
-        elif kind is Kind.CREATE_NETWORK:
-            self._create_network(target)
-        elif kind is Kind.CREATE_CONTAINER:
-            self._create_container(self._host(target))
-        elif kind in (Kind.START_CONTAINER, Kind.RESTART_CONTAINER):
-            self._start_container(self._host(target))
-        elif kind is Kind.REFRESH:
-            podman("exec", self._host(target).container, "systemctl", "restart", "lab-boot.service")
-        elif kind is Kind.RESTORE_HOST:
-            self._restore_host()
-        elif kind is Kind.REMOVE_DIRECTORY:
-            shutil.rmtree(self.directory.root)
+        steps: dict[Kind, Callable[[str], object]] = {
+            Kind.INSTALL_PACKAGES: lambda target: machine.install_packages(target.split()),
+            Kind.RECORD_HOST: lambda _: machine.record_sysctls(self.directory.host_record),
+            Kind.BUILD_IMAGE: lambda _: image.build(self.directory.cache),
+            Kind.WRITE_FILES: lambda target: self._write_files(target.split()),
+            Kind.REMOVE_CONTAINER: lambda target: podman("rm", "--force", "--time", "0", target),
+            Kind.REMOVE_VOLUME: lambda target: podman("volume", "rm", "--force", target),
+            Kind.REMOVE_NETWORK: lambda target: podman("network", "rm", target),
+            Kind.CREATE_NETWORK: self._create_network,
+            Kind.CREATE_CONTAINER: lambda target: self._create_container(self._host(target)),
+            Kind.START_CONTAINER: lambda target: self._start_container(self._host(target)),
+            Kind.RESTART_CONTAINER: lambda target: self._start_container(self._host(target)),
+            Kind.REFRESH: lambda target: podman(
+                "exec", self._host(target).container, "systemctl", "restart", "lab-boot"
+            ),
+            Kind.RESTORE_HOST: lambda _: self._restore_host(),
+            Kind.REMOVE_DIRECTORY: lambda _: shutil.rmtree(self.directory.root),
+        }
+        steps[action.kind](action.target)
 
-    def _write_files(self, host: Host) -> None:
-        _key(self.directory.key, f"lab {self.topology.name}")
-        directory = self.directory.host(host)
-        _key(directory / "ssh_host_ed25519_key", host.name)
-        for name, text in self._wanted_files(host).items():
-            machine.write_atomically(directory / name, text)
+    def _write_files(self, names: Iterable[str]) -> None:
+        make_key(self.directory.key, f"lab {self.topology.name}")
+        for host in map(self._host, names):
+            make_key(self.directory.host(host) / "ssh_host_ed25519_key", host.name)
+            for name, text in self._wanted_files(host).items():
+                machine.write_atomically(self.directory.host(host) / name, text)
 
     def _write_shared(self) -> None:
         """known_hosts and state.json, written only when they differ."""
-        keys = {host.name: _public(self.directory.host(host) / "ssh_host_ed25519_key") for host in self.topology.hosts}
+        keys = {
+            host.name: public_key(self.directory.host(host) / "ssh_host_ed25519_key") for host in self.topology.hosts
+        }
         state = {
             "name": self.topology.name,
             "image": image.image_name(),
@@ -312,9 +218,12 @@ class Lab:
             "hosts": {host.name: str(host.address) for host in self.topology.hosts},
         }
         self.directory.sockets.mkdir(exist_ok=True, mode=0o700)
-        texts = {self.directory.known_hosts: known_hosts(self.topology, keys), self.directory.state: json.dumps(state, indent=1) + "\n"}
+        texts = {
+            self.directory.known_hosts: known_hosts(self.topology, keys),
+            self.directory.state: json.dumps(state, indent=1) + "\n",
+        }
         for path, text in texts.items():
-            if _read(path) != text:
+            if read_text(path) != text:
                 machine.write_atomically(path, text)
 
     def _create_network(self, name: str) -> None:
@@ -322,7 +231,9 @@ class Lab:
         try:
             podman("network", "create", *network_arguments(self.topology.name, segment))
         except LabError as error:
-            raise LabError(f"{error}\nIf {segment.subnet} is in use here, choose another lab_network (-e lab_network=10.78.0.0/16)") from None
+            raise LabError(
+                f"{error}\nIf {segment.subnet} is in use here, choose another lab_network (-e lab_network=10.78.0.0/16)"
+            ) from None
 
     def _create_container(self, host: Host) -> None:
         arguments = self._arguments(host)
@@ -330,7 +241,7 @@ class Lab:
             name = volume_name(host, path)
             if machine.run(["podman", "volume", "exists", name], check=False).returncode:
                 podman("volume", "create", "--label", f"{LABEL_LAB}={self.topology.name}", name)
-        ulimits = [f"--ulimit={name}={value}:{value}" for name, value in resource_limits().items()]
+        ulimits = [f"--ulimit={name}={value}:{value}" for name, value in machine.resource_limits().items()]
         spec = f"--label={LABEL_SPEC}={container_spec(arguments)}"
         machine.run(["podman", "--runtime", "runc", "run", "--detach", *ulimits, spec, *arguments])
 
@@ -394,13 +305,20 @@ class Lab:
 
     def _targets(self, host: Host) -> list[str]:
         """What a machine must reach: its routers, and one machine of every other segment."""
-        firsts = {other.legs[0].segment.name: str(other.address) for other in reversed(self.topology.hosts) if not other.router}
+        firsts = {
+            other.legs[0].segment.name: str(other.address)
+            for other in reversed(self.topology.hosts)
+            if not other.router
+        }
         firsts.pop(host.legs[0].segment.name, None)
         return [*(str(gateway) for gateway in self.topology.gateways(host)), *firsts.values()]
 
     def _problem(self, host: Host) -> str:
         """Why a machine is not ready; nothing if it is."""
-        pings = " && ".join(f"ping -c1 -W1 -q {target} >/dev/null || {{ echo no answer from {target}; exit 1; }}" for target in self._targets(host))
+        pings = " && ".join(
+            f"ping -c1 -W1 -q {target} >/dev/null || {{ echo no answer from {target}; exit 1; }}"
+            for target in self._targets(host)
+        )
         command = "state=$(systemctl is-system-running --wait); [ $state = running ] || [ $state = degraded ] || { echo systemd is $state; exit 1; }"
         if host.router:
             command += "; vtysh -c 'show bgp summary json'"
@@ -424,7 +342,7 @@ class Lab:
             while True:
                 open_hosts: Iterable[Host] = [host for host in self.topology.hosts if host.name in problems]
                 answers = pool.map(self._problem, open_hosts)
-                problems = {host.name: problem for host, problem in zip(open_hosts, answers) if problem}
+                problems = {host.name: problem for host, problem in zip(open_hosts, answers, strict=True) if problem}
                 if not problems or time.monotonic() > deadline:
                     return problems
                 time.sleep(1)
@@ -436,7 +354,7 @@ class Lab:
             code, text = self.ssh(host, "cat /etc/kubernetes/admin.conf")
             if code == 0:
                 wanted = with_server(text, f"https://{host.address}:6443")
-                if _read(self.directory.kubeconfig) == wanted:
+                if read_text(self.directory.kubeconfig) == wanted:
                     return False
                 answers.append(wanted)
         if not answers:

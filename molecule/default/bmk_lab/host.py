@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -15,8 +16,21 @@ from pathlib import Path
 from bmk_lab.model import LabError
 
 # catatonit, netavark, aardvark-dns and crun's replacement runc are recommendations of podman that it does not work without here.
-PACKAGES = ("podman", "runc", "netavark", "aardvark-dns", "iptables", "uidmap", "mmdebstrap", "debian-archive-keyring", "openssh-client")
+PACKAGES = (
+    "podman",
+    "runc",
+    "netavark",
+    "aardvark-dns",
+    "iptables",
+    "uidmap",
+    "mmdebstrap",
+    "debian-archive-keyring",
+    "openssh-client",
+)
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
+
+# podman's default for both limits.
+LIMIT_MAXIMUM = 1048576
 
 # Trees without a namespace: a node that writes them writes the host's. Of `net`, what podman itself switches on.
 SYSCTL_TREES = ("fs", "kernel", "vm")
@@ -106,7 +120,9 @@ def write_sysctls(values: Mapping[str, str]) -> None:
         except OSError as error:
             refused.append(f"{name} = {value}: {error.strerror}")
     if refused:
-        raise LabError("The host's kernel parameters could not all be put back:\n" + "\n".join(f"  - {line}" for line in refused))
+        raise LabError(
+            "The host's kernel parameters could not all be put back:\n" + "\n".join(f"  - {line}" for line in refused)
+        )
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
@@ -141,15 +157,44 @@ def record_sysctls(path: Path) -> None:
     write_atomically(path, json.dumps({"boot_id": boot_id(), "values": read_sysctls()}, indent=1) + "\n")
 
 
-def run(argv: list[str], timeout: float = 120, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    argv: list[str], timeout: float = 120, check: bool = True, stdin: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """:raises LabError: on a failure (if `check`) and on a timeout, with the command and what it said."""
     environment = {**os.environ, "LC_ALL": "C"}
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, env=environment, check=False, input=stdin)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=timeout, env=environment, check=False, input=stdin
+        )
     except subprocess.TimeoutExpired:
         raise LabError(f"{' '.join(argv)}: no answer within {timeout:g} s") from None
     except FileNotFoundError:
         raise LabError(f"{argv[0]}: no such command on this host") from None
     if check and done.returncode:
-        raise LabError(f"{' '.join(argv)}: exit status {done.returncode}\n{(done.stderr or done.stdout).strip()[-2000:]}")
+        raise LabError(
+            f"{' '.join(argv)}: exit status {done.returncode}\n{(done.stderr or done.stdout).strip()[-2000:]}"
+        )
     return done
+
+
+def install_packages(names: Iterable[str]) -> None:
+    run(["apt-get", "-q", "update"], timeout=300)
+    environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
+    run([*environment, "apt-get", "-qy", "install", "--no-install-recommends", *names], timeout=900)
+
+
+def resource_limits() -> dict[str, int]:
+    """The most that a container can be given here.
+
+    Without CAP_SYS_RESOURCE limits cannot be raised, so podman's own defaults are refused; and podman lowers its own process limit to
+    kernel.pid_max before it starts anything.
+    """
+    hard = {
+        name: resource.getrlimit(number)[1]
+        for name, number in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
+    }
+    ceiling = {"nofile": LIMIT_MAXIMUM, "nproc": min(LIMIT_MAXIMUM, int(Path("/proc/sys/kernel/pid_max").read_text()))}
+    return {
+        name: ceiling[name] if limit == resource.RLIM_INFINITY else min(limit, ceiling[name])
+        for name, limit in hard.items()
+    }

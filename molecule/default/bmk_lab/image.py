@@ -57,9 +57,7 @@ def mmdebstrap_argv(mirror: str, proxies: list[str], target: Path, recipe: Path 
 def host_mirror() -> str:
     sources = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     texts = [path.read_text() for path in sources if path.is_file() and path.suffix in (".list", ".sources")]
-    release = dict(
-        line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line
-    )
+    release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     return debian_mirror(texts, release.get("VERSION_CODENAME", "").strip('"'))
 
 

@@ -82,7 +82,11 @@ class Topology:
     def peers(self, router: Host) -> tuple[tuple[Host, Leg], ...]:
         """Every other router, once for each segment that both have a leg in."""
         return tuple(
-            (other, leg) for other in self.routers if other != router for leg in other.legs if router.leg_in(leg.segment)
+            (other, leg)
+            for other in self.routers
+            if other != router
+            for leg in other.legs
+            if router.leg_in(leg.segment)
         )
 
 
@@ -99,7 +103,9 @@ def _segments(lab: str, network: IPv4Network, wanted: Mapping[str, Any], errors:
     segments: dict[str, Segment] = {}
     for name, value in wanted.items():
         if not NAME.match(name):
-            errors.append(f"lab_segments: {name!r} becomes an interface name: 1 to 14 of a-z, 0-9 and -, first a letter")
+            errors.append(
+                f"lab_segments: {name!r} becomes an interface name: 1 to 14 of a-z, 0-9 and -, first a letter"
+            )
             continue
         try:
             number, length = int(value["number"]), int(value.get("prefix_length", 24))
@@ -107,7 +113,9 @@ def _segments(lab: str, network: IPv4Network, wanted: Mapping[str, Any], errors:
             errors.append(f"lab_segments.{name}: wants {{number: 0-255}}, found {value!r}")
             continue
         if not 0 <= number <= 255 or not 24 <= length <= 29:
-            errors.append(f"lab_segments.{name}: number must be 0-255 and prefix_length 24-29, found {number} and {length}")
+            errors.append(
+                f"lab_segments.{name}: number must be 0-255 and prefix_length 24-29, found {number} and {length}"
+            )
             continue
         subnet = IPv4Network((int(network.network_address) + number * 256, length))
         twin = next((other for other in segments.values() if other.subnet.overlaps(subnet)), None)
@@ -118,7 +126,9 @@ def _segments(lab: str, network: IPv4Network, wanted: Mapping[str, Any], errors:
     return segments
 
 
-def _host(lab: str, name: str, value: Mapping[str, Any], segments: Mapping[str, Segment], errors: list[str]) -> Host | None:
+def _host(
+    lab: str, name: str, value: Mapping[str, Any], segments: Mapping[str, Segment], errors: list[str]
+) -> Host | None:
     raw = value.get("legs") or {}
     legs: list[Leg] = []
     if not HOST_NAME.match(name):
@@ -128,7 +138,9 @@ def _host(lab: str, name: str, value: Mapping[str, Any], segments: Mapping[str, 
     for segment_name, number in raw.items():
         segment = segments.get(segment_name)
         if segment is None:
-            errors.append(f"{name}: lab_legs names the segment {segment_name!r}; there are {', '.join(segments) or 'none'}")
+            errors.append(
+                f"{name}: lab_legs names the segment {segment_name!r}; there are {', '.join(segments) or 'none'}"
+            )
             continue
         if not isinstance(number, int) or not PODMAN_HOST_NUMBER < number < segment.subnet.num_addresses - 1:
             errors.append(
@@ -145,7 +157,9 @@ def _host(lab: str, name: str, value: Mapping[str, Any], segments: Mapping[str, 
     return Host(name, f"{lab}-{name}", tuple(legs), tuple(value.get("volumes") or ()), as_number) if legs else None
 
 
-def build_topology(name: str, network: str, segments: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]]) -> Topology:
+def build_topology(
+    name: str, network: str, segments: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]]
+) -> Topology:
     """Check the inventory's description of a lab and work out every address.
 
     :param network: the lab's /16 in CIDR notation.
@@ -169,7 +183,9 @@ def build_topology(name: str, network: str, segments: Mapping[str, Any], hosts: 
     for host in machines:
         for leg in host.legs:
             if leg.address in owners:
-                errors.append(f"{host.name}: {leg.address} is {owners[leg.address]}'s already: give one of them another number")
+                errors.append(
+                    f"{host.name}: {leg.address} is {owners[leg.address]}'s already: give one of them another number"
+                )
             owners.setdefault(leg.address, host.name)
     topology = Topology(name, tuple(known.values()), machines)
     errors += [

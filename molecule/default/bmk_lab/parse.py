@@ -35,7 +35,14 @@ def parse_sessions(text: str, router: str = "") -> list[Session]:
     except ValueError:
         return []
     return [
-        Session(router, peer, int(value["remoteAs"]), value["state"] == "Established", str(value["state"]), int(value.get("pfxRcd", 0)))
+        Session(
+            router,
+            peer,
+            int(value["remoteAs"]),
+            value["state"] == "Established",
+            str(value["state"]),
+            int(value.get("pfxRcd", 0)),
+        )
         for peer, value in sorted(peers.items())
     ]
 
@@ -55,7 +62,13 @@ def parse_nodes(text: str) -> list[Node]:
         unschedulable = ",unschedulable" if item.get("spec", {}).get("unschedulable") else ""
         info = status["nodeInfo"]
         nodes.append(
-            Node(item["metadata"]["name"], ready + unschedulable, info["kubeletVersion"], ",".join(addresses), info["containerRuntimeVersion"])
+            Node(
+                item["metadata"]["name"],
+                ready + unschedulable,
+                info["kubeletVersion"],
+                ",".join(addresses),
+                info["containerRuntimeVersion"],
+            )
         )
     return sorted(nodes, key=lambda node: node.name)
 

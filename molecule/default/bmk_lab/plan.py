@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 from bmk_lab.model import PODMAN_HOST_NUMBER, Host, Segment, Topology
 
@@ -21,7 +21,7 @@ LABEL_SPEC = "bare-metal-kubernetes.spec"
 IMAGE_REPOSITORY = "localhost/bare-metal-kubernetes-lab"
 
 
-class Kind(str, Enum):
+class Kind(StrEnum):
     INSTALL_PACKAGES = "install packages"
     RECORD_HOST = "record the host's kernel parameters"
     BUILD_IMAGE = "build image"
@@ -45,7 +45,9 @@ class Action:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.kind.value} {self.target} ({self.reason})" if self.target else f"{self.kind.value} ({self.reason})"
+        return (
+            f"{self.kind.value} {self.target} ({self.reason})" if self.target else f"{self.kind.value} ({self.reason})"
+        )
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,12 @@ def spec_hash(value: object) -> str:
 
 def _network_options(segment: Segment) -> list[str]:
     # An internal network without DNS gives the host no address unless it is told to; the controller needs one to reach the machines.
-    return ["--internal", "--disable-dns", f"--subnet={segment.subnet}", f"--gateway={segment.subnet[PODMAN_HOST_NUMBER]}"]
+    return [
+        "--internal",
+        "--disable-dns",
+        f"--subnet={segment.subnet}",
+        f"--gateway={segment.subnet[PODMAN_HOST_NUMBER]}",
+    ]
 
 
 def network_spec(segment: Segment) -> str:
@@ -100,7 +107,10 @@ def container_arguments(lab: str, host: Host, image: str, files: str) -> list[st
 
     :param image: name with tag. :param files: directory on the host that is /lab in the node.
     """
-    legs = [f"--network={leg.segment.network}:ip={leg.address},mac={leg.mac},interface_name={leg.interface}" for leg in host.legs]
+    legs = [
+        f"--network={leg.segment.network}:ip={leg.address},mac={leg.mac},interface_name={leg.interface}"
+        for leg in host.legs
+    ]
     volumes = [f"--volume={volume_name(host, path)}:{path}" for path in host.volumes]
     return [
         f"--name={host.container}",
@@ -172,7 +182,9 @@ def plan_create(topology: Topology, observed: Observed, specs: Mapping[str, str]
         actions.append(Action(Kind.BUILD_IMAGE, "", "there is none from this recipe"))
 
     wanted = {segment.network: segment for segment in topology.segments}
-    rebuilt = {name for name, spec in observed.networks.items() if name in wanted and spec != network_spec(wanted[name])}
+    rebuilt = {
+        name for name, spec in observed.networks.items() if name in wanted and spec != network_spec(wanted[name])
+    }
     steps = {
         host.name: step
         for host in topology.hosts
@@ -181,7 +193,11 @@ def plan_create(topology: Topology, observed: Observed, specs: Mapping[str, str]
     created = {name for name, step in steps.items() if step.kind is Kind.CREATE_CONTAINER}
     hosts = {host.container: host for host in topology.hosts}
     actions += [
-        Action(Kind.REMOVE_CONTAINER, name, "it is not in the inventory" if name not in hosts else steps[hosts[name].name].reason)
+        Action(
+            Kind.REMOVE_CONTAINER,
+            name,
+            "it is not in the inventory" if name not in hosts else steps[hosts[name].name].reason,
+        )
         for name in sorted(observed.containers)
         if name not in hosts or hosts[name].name in created
     ]
@@ -190,18 +206,28 @@ def plan_create(topology: Topology, observed: Observed, specs: Mapping[str, str]
     actions += [Action(Kind.REMOVE_VOLUME, name, "its machine is gone") for name in sorted(observed.volumes - kept)]
     for name in sorted(observed.networks):
         if name not in wanted or name in rebuilt:
-            actions.append(Action(Kind.REMOVE_NETWORK, name, "its description changed" if name in wanted else "it is not in the inventory"))
+            actions.append(
+                Action(
+                    Kind.REMOVE_NETWORK,
+                    name,
+                    "its description changed" if name in wanted else "it is not in the inventory",
+                )
+            )
     for name, segment in wanted.items():
         if name not in observed.networks or name in rebuilt:
             actions.append(Action(Kind.CREATE_NETWORK, segment.name, f"{segment.subnet}"))
 
     if observed.stale_files:
-        actions.append(Action(Kind.WRITE_FILES, " ".join(sorted(observed.stale_files)), "they differ from what is wanted"))
+        actions.append(
+            Action(Kind.WRITE_FILES, " ".join(sorted(observed.stale_files)), "they differ from what is wanted")
+        )
     # Routers first: what boots behind them finds its way at once.
     order = sorted(topology.hosts, key=lambda host: (not host.router, host.name))
     actions += [steps[host.name] for host in order if host.name in steps]
     actions += [
-        Action(Kind.REFRESH, host.name, "its files changed") for host in order if host.name in observed.stale_files and host.name not in steps
+        Action(Kind.REFRESH, host.name, "its files changed")
+        for host in order
+        if host.name in observed.stale_files and host.name not in steps
     ]
     return actions
 

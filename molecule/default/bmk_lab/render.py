@@ -34,7 +34,11 @@ def routes(host: Host, topology: Topology) -> str:
 def sysctl_conf(host: Host) -> str:
     """Network parameters only: those belong to the machine, `fs.*` and `kernel.*` to all of them and the host."""
     # Loose, because a packet may come back over the other router. fib_multipath: hash over ports, skip a dead next hop.
-    lines = ["net.ipv4.conf.all.rp_filter = 2", "net.ipv4.fib_multipath_use_neigh = 1", "net.ipv4.fib_multipath_hash_policy = 1"]
+    lines = [
+        "net.ipv4.conf.all.rp_filter = 2",
+        "net.ipv4.fib_multipath_use_neigh = 1",
+        "net.ipv4.fib_multipath_hash_policy = 1",
+    ]
     if host.router:
         lines.append("net.ipv4.ip_forward = 1")
     return "\n".join(lines) + "\n"
@@ -46,7 +50,9 @@ def frr_conf(router: Host, topology: Topology) -> str:
     Nodes may announce anything but the fabric itself and a default route; they are given other nodes' prefixes, not the fabric, to which
     their default route leads. `as-override` lets nodes with one AS number (a rack's, or the cluster's) accept each other's prefixes.
     """
-    fabric = [f"ip prefix-list FABRIC seq {5 * (i + 1)} permit {s.subnet} le 32" for i, s in enumerate(topology.segments)]
+    fabric = [
+        f"ip prefix-list FABRIC seq {5 * (i + 1)} permit {s.subnet} le 32" for i, s in enumerate(topology.segments)
+    ]
     peers = topology.peers(router)
     neighbours = [
         line

@@ -15,14 +15,22 @@ from bmk_lab.plan import Container
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in [headings, *rows]) for column in range(len(headings))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [headings, *rows]]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [headings, *rows]
+    ]
 
 
-def render(lab: Lab, containers: Mapping[str, Container], sessions: Sequence[Session], nodes: Sequence[Node]) -> list[str]:
+def render(
+    lab: Lab, containers: Mapping[str, Container], sessions: Sequence[Session], nodes: Sequence[Node]
+) -> list[str]:
     topology, directory = lab.topology, lab.directory
     if not containers:
         return [f"There is no lab {topology.name}. `make lab` creates it."]
-    lines = [f"Lab {topology.name}: " + ", ".join(f"{segment.name} {segment.subnet}" for segment in topology.segments), ""]
+    lines = [
+        f"Lab {topology.name}: " + ", ".join(f"{segment.name} {segment.subnet}" for segment in topology.segments),
+        "",
+    ]
     rows = []
     for host in topology.hosts:
         found = containers.get(host.container)
@@ -31,15 +39,34 @@ def render(lab: Lab, containers: Mapping[str, Container], sessions: Sequence[Ses
         rows.append([host.name, found.state if found else "-", health, addresses])
     lines += table(["MACHINE", "STATE", "HEALTH", "ADDRESSES"], rows)
     names = {str(leg.address): host.name for host in topology.hosts for leg in host.legs}
-    lines += ["", *table(
-        ["ROUTER", "PEER", "NAME", "AS", "BGP", "PREFIXES"],
-        [[s.router, s.peer, names.get(s.peer, "?"), str(s.as_number), s.state, str(s.prefixes)] for s in sessions],
-    )] if sessions else ["", "No BGP session: no router answers."]
-    lines += ["", *table(
-        ["NODE", "STATUS", "VERSION", "ADDRESS", "RUNTIME"],
-        [[n.name, n.ready, n.version, n.address, n.runtime] for n in nodes],
-    )] if nodes else ["", "No cluster answers on its control planes yet."]
-    kubeconfig = str(directory.kubeconfig) if directory.kubeconfig.exists() else f"{directory.kubeconfig} (not there yet)"
+    lines += (
+        [
+            "",
+            *table(
+                ["ROUTER", "PEER", "NAME", "AS", "BGP", "PREFIXES"],
+                [
+                    [s.router, s.peer, names.get(s.peer, "?"), str(s.as_number), s.state, str(s.prefixes)]
+                    for s in sessions
+                ],
+            ),
+        ]
+        if sessions
+        else ["", "No BGP session: no router answers."]
+    )
+    lines += (
+        [
+            "",
+            *table(
+                ["NODE", "STATUS", "VERSION", "ADDRESS", "RUNTIME"],
+                [[n.name, n.ready, n.version, n.address, n.runtime] for n in nodes],
+            ),
+        ]
+        if nodes
+        else ["", "No cluster answers on its control planes yet."]
+    )
+    kubeconfig = (
+        str(directory.kubeconfig) if directory.kubeconfig.exists() else f"{directory.kubeconfig} (not there yet)"
+    )
     key, known = directory.key, directory.known_hosts
     return [
         *lines,
@@ -55,7 +82,11 @@ def gather(lab: Lab, control_planes: Sequence[str]) -> tuple[dict[str, Container
     if machine.missing_packages(status, ["podman"]):
         return {}, [], []
     containers = lab.containers()
-    running = [host for host in lab.topology.hosts if host.container in containers and containers[host.container].state == "running"]
+    running = [
+        host
+        for host in lab.topology.hosts
+        if host.container in containers and containers[host.container].state == "running"
+    ]
 
     def ask(container: str, *argv: str) -> str:
         done = machine.run(["podman", "exec", container, *argv], timeout=30, check=False)
@@ -64,8 +95,19 @@ def gather(lab: Lab, control_planes: Sequence[str]) -> tuple[dict[str, Container
     routers = [host for host in running if host.router]
     with ThreadPoolExecutor(WORKERS) as pool:
         texts = pool.map(lambda host: ask(host.container, "vtysh", "-c", "show bgp summary json"), routers)
-        sessions = [session for host, text in zip(routers, texts) for session in parse_sessions(text, host.name)]
-    kubectl = ["kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "--request-timeout=5s", "get", "nodes", "-o", "json"]
+        sessions = [
+            session for host, text in zip(routers, texts, strict=True) for session in parse_sessions(text, host.name)
+        ]
+    kubectl = [
+        "kubectl",
+        "--kubeconfig",
+        "/etc/kubernetes/admin.conf",
+        "--request-timeout=5s",
+        "get",
+        "nodes",
+        "-o",
+        "json",
+    ]
     for host in running:
         if host.name in control_planes:
             nodes = parse_nodes(ask(host.container, *kubectl))
