@@ -1,0 +1,222 @@
+# Copyright: (c) 2026, the bare_metal.kubernetes maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Take a cluster off a machine: what is there is observed, the steps are planned as data, each step is one small action."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _systemd
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
+
+#: a file that carries this line is ours
+MARK = "Written by bare_metal.kubernetes"
+#: units that only this collection installs, in the order in which they stop
+OWN_UNITS = ("kubelet.service", "containerd.service", "etcd.service")
+#: units of the operating system, with the configuration that is ours when it carries the mark
+SHARED_UNITS = {"keepalived.service": "/etc/keepalived/keepalived.conf", "haproxy.service": "/etc/haproxy/haproxy.cfg"}
+#: everything below these is the cluster's
+PATHS = (
+    "/etc/kubernetes",
+    "/var/lib/kubelet",
+    "/etc/cni/net.d",
+    "/opt/cni/bin",
+    "/var/lib/cni",
+    "/var/lib/calico",
+    "/var/run/calico",
+    "/var/log/calico",
+    "/var/log/pods",
+    "/var/log/containers",
+    "/var/log/kubernetes",
+    "/etc/containerd",
+    "/var/lib/containerd",
+    "/run/containerd",
+    "/etc/etcd",
+    "/etc/crictl.yaml",
+    "/etc/sysusers.d/etcd.conf",
+    "/root/.kube",
+)
+BINARIES = ("kubelet", "kubeadm", "kubectl", "containerd", "containerd-shim-runc-v2", "ctr", "crictl", "etcd", "etcdctl", "etcdutl")
+MOUNT_ROOTS = ("/var/lib/kubelet/", "/run/containerd/", "/var/lib/containerd/", "/run/netns/cni-", "/var/run/calico", "/run/calico")
+INTERFACES = re.compile(r"^(cali[0-9a-f]+|vxlan\.calico|vxlan-v6\.calico|kube-ipvs0|nodelocaldns|cni0|flannel\.1)$")
+NFT_TABLES = re.compile(r"^table (?P<table>(ip6?|inet) (kube-proxy|calico))$", re.MULTILINE)
+CHAIN_WORDS = re.compile(r"(^:|-A |-j |-g )(cali-|KUBE-)")
+TABLE_COMMANDS = ("iptables", "ip6tables")
+BIRD_PROTOCOL = "bird"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What of a cluster stands on a machine."""
+
+    units: tuple[str, ...] = ()
+    shared_units: tuple[str, ...] = ()
+    sandboxes: bool = False
+    mounts: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    interfaces: tuple[str, ...] = ()
+    nft_tables: tuple[str, ...] = ()
+    chains: tuple[str, ...] = ()
+    routes: bool = False
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that is taken away. ``verb`` names the action, ``subject`` what it acts on."""
+
+    verb: str
+    subject: str
+
+
+def parse_mounts(text: str) -> list[str]:
+    """Mount points of ``/proc/self/mounts`` that belong to pods, deepest first."""
+    points = [line.split()[1].replace("\\040", " ") for line in text.splitlines() if line]
+    ours = [p for p in points if p.startswith(MOUNT_ROOTS)]
+    return sorted(set(ours), key=lambda p: (-p.count("/"), p))
+
+
+def without_cluster_rules(saved: str) -> str:
+    """The output of ``iptables-save`` without the chains and rules of kube-proxy, the kubelet and Calico."""
+    kept = [line for line in saved.splitlines() if not CHAIN_WORDS.search(line) and "cali:" not in line]
+    return "\n".join(kept) + "\n"
+
+
+def plan(found: Found) -> list[Step]:
+    """The steps in the order in which they can be done: processes, then what they hold, then files."""
+    steps = [Step("stop", unit) for unit in found.units if unit == "kubelet.service"]
+    if found.sandboxes:
+        steps.append(Step("kill", "pods"))
+    steps += [Step("stop", unit) for unit in (*found.units, *found.shared_units) if unit != "kubelet.service"]
+    steps += [Step("unmount", point) for point in found.mounts]
+    steps += [Step("delete namespace", name) for name in found.namespaces]
+    steps += [Step("delete interface", name) for name in found.interfaces]
+    steps += [Step("delete nft table", name) for name in found.nft_tables]
+    steps += [Step("clear rules", command) for command in found.chains]
+    if found.routes:
+        steps.append(Step("flush routes", BIRD_PROTOCOL))
+    steps += [Step("remove", path) for path in found.paths]
+    if found.units or found.shared_units or found.paths:
+        steps.append(Step("reload", "systemd"))
+    return steps
+
+
+def _said(argv: t.Sequence[str]) -> str:
+    """Output of a command, empty when it is not installed or fails: then there is nothing of it to take away."""
+    try:
+        return run(argv, timeout=60, check=False).stdout
+    except CommandError:
+        return ""
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return MARK in stream.read()
+    except OSError:
+        return False
+
+
+def _unit_files() -> list[str]:
+    return [path for unit in OWN_UNITS for path in [f"/etc/systemd/system/{unit}"] if os.path.exists(path)]
+
+
+def _shims() -> list[int]:
+    found = []
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, "rb") as stream:
+                words = stream.read().split(b"\0")
+        except OSError:
+            continue
+        if os.path.basename(words[0]) == b"containerd-shim-runc-v2":
+            found.append(int(path.split("/")[2]))
+    return found
+
+
+def observe(etcd_data_directory: str, state_dir: str, marked: t.Sequence[str]) -> Found:
+    """Look for everything of a cluster on this machine. ``marked``: further directories whose marked files are ours."""
+    links = json.loads(_said(["ip", "-json", "link", "show"]) or "[]")
+    with open("/proc/self/mounts", encoding="utf-8") as stream:
+        mounts = parse_mounts(stream.read())
+    own = [path for directory in marked for path in sorted(glob.glob(directory + "/*")) if _is_ours(path)]
+    paths = [*_unit_files(), *PATHS, *(f"/usr/local/bin/{name}" for name in BINARIES), etcd_data_directory, *own]
+    paths += [path for path in SHARED_UNITS.values() if _is_ours(path)]
+    return Found(
+        units=tuple(unit for unit in OWN_UNITS if _systemd.show(unit).load == "loaded"),
+        shared_units=tuple(unit for unit, path in SHARED_UNITS.items() if _is_ours(path)),
+        sandboxes=bool(_shims()),
+        mounts=tuple(mounts),
+        namespaces=tuple(line.split()[0] for line in _said(["ip", "netns", "list"]).splitlines() if line.startswith("cni-")),
+        interfaces=tuple(link["ifname"] for link in links if INTERFACES.match(link["ifname"])),
+        nft_tables=tuple(m["table"] for m in NFT_TABLES.finditer(_said(["nft", "list", "tables"]))),
+        chains=tuple(c for c in TABLE_COMMANDS if CHAIN_WORDS.search(_said([f"{c}-save"]))),
+        routes=bool(_said(["ip", "route", "show", "proto", BIRD_PROTOCOL]).strip()),
+        paths=tuple(path for path in dict.fromkeys([*paths, state_dir]) if _occupied(path)),
+    )
+
+
+def _occupied(path: str) -> bool:
+    """Whether there is anything to remove: a mount point stays, only what is in it goes."""
+    if os.path.ismount(path):
+        return bool(os.listdir(path))
+    return os.path.lexists(path)
+
+
+def _remove(path: str) -> None:
+    if os.path.ismount(path):
+        for name in os.listdir(path):
+            _remove(os.path.join(path, name))
+    elif os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
+
+
+def _kill_pods() -> None:
+    """End every pod through the runtime, then whatever shim is left."""
+    try:
+        run(["crictl", "--timeout", "10s", "rmp", "--all", "--force"], timeout=120, check=False)
+    except CommandError:
+        pass  # no runtime to ask: its shims are ended below
+    for pid in _shims():
+        os.kill(pid, signal.SIGKILL)
+
+
+def act(step: Step) -> None:
+    """Do one step.
+
+    :raises CommandError: when a program failed.
+    :raises OSError: when a file could not be removed.
+    """
+    if step.verb == "stop":
+        _systemd.systemctl("disable", "--now", step.subject)
+    elif step.verb == "kill":
+        _kill_pods()
+    elif step.verb == "unmount":
+        run(["umount", "--lazy", step.subject])
+    elif step.verb == "delete namespace":
+        run(["ip", "netns", "delete", step.subject])
+    elif step.verb == "delete interface":
+        run(["ip", "link", "delete", step.subject])
+    elif step.verb == "delete nft table":
+        run(["nft", "delete", "table", *step.subject.split()])
+    elif step.verb == "clear rules":
+        saved = run([f"{step.subject}-save"]).stdout
+        run([f"{step.subject}-restore"], input_text=without_cluster_rules(saved))
+    elif step.verb == "flush routes":
+        run(["ip", "route", "flush", "proto", step.subject])
+    elif step.verb == "remove":
+        _remove(step.subject)
+    elif step.verb == "reload":
+        _systemd.systemctl("daemon-reload")
+    else:
+        raise ValueError(f"unknown step {step.verb!r}")

@@ -1,0 +1,69 @@
+"""What reset finds and in which order it takes it away."""
+
+from __future__ import annotations
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._node_reset import (
+    Found,
+    Step,
+    parse_mounts,
+    plan,
+    without_cluster_rules,
+)
+
+MOUNTS = """\
+overlay / overlay rw 0 0
+tmpfs /run tmpfs rw 0 0
+/dev/vda /var/lib/kubelet ext4 rw 0 0
+tmpfs /var/lib/kubelet/pods/u/volumes/kubernetes.io~projected/token tmpfs rw 0 0
+overlay /run/containerd/io.containerd.runtime.v2.task/k8s.io/x/rootfs overlay rw 0 0
+nsfs /run/netns/cni-1234 nsfs rw 0 0
+tmpfs /var/lib/other tmpfs rw 0 0
+"""
+
+SAVED = """\
+*filter
+:INPUT ACCEPT [0:0]
+:KUBE-FIREWALL - [0:0]
+:cali-INPUT - [0:0]
+-A INPUT -m comment --comment "cali:Cz_u1IQiXIMmKD4c" -j cali-INPUT
+-A INPUT -j KUBE-FIREWALL
+-A INPUT -p tcp --dport 22 -j ACCEPT
+-A KUBE-FIREWALL -j DROP
+COMMIT
+"""
+
+
+def test_mounts_of_pods_are_found_deepest_first_and_others_left() -> None:
+    assert parse_mounts(MOUNTS) == [
+        "/var/lib/kubelet/pods/u/volumes/kubernetes.io~projected/token",
+        "/run/containerd/io.containerd.runtime.v2.task/k8s.io/x/rootfs",
+        "/run/netns/cni-1234",
+    ]
+
+
+def test_rules_of_others_survive() -> None:
+    assert without_cluster_rules(SAVED) == "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT\nCOMMIT\n"
+
+
+def test_a_clean_machine_has_no_steps() -> None:
+    assert plan(Found()) == []
+
+
+def test_the_kubelet_stops_before_its_pods_and_the_runtime_after_them() -> None:
+    found = Found(
+        units=("kubelet.service", "containerd.service", "etcd.service"),
+        shared_units=("haproxy.service",),
+        sandboxes=True,
+        mounts=("/m",),
+        paths=("/etc/kubernetes",),
+    )
+    assert plan(found) == [
+        Step("stop", "kubelet.service"),
+        Step("kill", "pods"),
+        Step("stop", "containerd.service"),
+        Step("stop", "etcd.service"),
+        Step("stop", "haproxy.service"),
+        Step("unmount", "/m"),
+        Step("remove", "/etc/kubernetes"),
+        Step("reload", "systemd"),
+    ]
