@@ -44,7 +44,7 @@ class ActionModule(ActionBase):
         try:
             client = RegistryClient(args["registry"])
             store = BlobStore(resolve_cache_dir(args["cache_dir"]))
-            todo = publish.plan(client, store, parse_manifest(args["manifest"]))
+            todo = publish.plan(client, store, parse_manifest(args["manifest"]), absent_is_empty=self._task.check_mode)
             sent = 0
             if todo.uploads and not self._task.check_mode:
                 sent = publish.apply(client, store, todo, display.display)

@@ -156,7 +156,11 @@ class SumCache:
         """Return the sum of a file, hashed only when the cache does not know it as it stands."""
         entry = self._entries.get(state.path)
         stamp = self._stamp(state)
-        if isinstance(entry, dict) and isinstance(entry.get("sha256"), str) and entry == {**stamp, "sha256": entry["sha256"]}:
+        if (
+            isinstance(entry, dict)
+            and isinstance(entry.get("sha256"), str)
+            and entry == {**stamp, "sha256": entry["sha256"]}
+        ):
             return str(entry["sha256"])
         self.hashed += 1
         found = _atomic.sha256_of_file(state.path)
@@ -213,7 +217,8 @@ def plan(artifacts: t.Sequence[Artifact], observed: t.Mapping[str, Observed]) ->
     if problems:
         raise ArtifactError(problems)
     changes = [
-        Change(artifact, observed[artifact.dest], fetch=observed[artifact.dest].sha256 != artifact.sha256) for artifact in artifacts
+        Change(artifact, observed[artifact.dest], fetch=observed[artifact.dest].sha256 != artifact.sha256)
+        for artifact in artifacts
     ]
     return [change for change in changes if change.before != change.after]
 
@@ -234,7 +239,12 @@ def missing_sums(changes: t.Sequence[Change]) -> list[str]:
 def describe(changes: t.Sequence[Change]) -> list[dict[str, t.Any]]:
     """Describe the changes for the module's result."""
     return [
-        {"name": change.artifact.name, "dest": change.artifact.dest, "fetch": change.fetch, "before": asdict(change.before)}
+        {
+            "name": change.artifact.name,
+            "dest": change.artifact.dest,
+            "fetch": change.fetch,
+            "before": asdict(change.before),
+        }
         for change in changes
     ]
 
@@ -291,7 +301,9 @@ def account_problems(changes: t.Sequence[Change]) -> list[str]:
             _account(change.artifact)
         except KeyError as exc:
             wanted = f"{change.artifact.owner}:{change.artifact.group}"
-            problems.append(f"{change.artifact.name}: expected the account {wanted} on this host, found none ({exc.args[0]})")
+            problems.append(
+                f"{change.artifact.name}: expected the account {wanted} on this host, found none ({exc.args[0]})"
+            )
     return problems
 
 
@@ -304,7 +316,9 @@ def from_registry(registry: str, policy: t.Optional[_download.Policy] = None) ->
 
     def fetch(artifact: Artifact) -> int:
         url = _oci_registry.file_url(registry, artifact.sha256)
-        return _download.fetch(_download.Wanted(artifact.name, url, artifact.sha256, artifact.size), artifact.partial, used)
+        return _download.fetch(
+            _download.Wanted(artifact.name, url, artifact.sha256, artifact.size), artifact.partial, used
+        )
 
     return fetch
 
@@ -315,7 +329,9 @@ def from_staged(staged: t.Mapping[str, str]) -> Fetcher:
     def fetch(artifact: Artifact) -> int:
         source = staged.get(artifact.sha256)
         if source is None:
-            raise _download.DownloadError(artifact.name, "a registry or its bytes from the controller", "neither", "unreachable")
+            raise _download.DownloadError(
+                artifact.name, "a registry or its bytes from the controller", "neither", "unreachable"
+            )
         with open(source, "rb") as stream, _download.open_partial(artifact.partial) as partial:
             partial.truncate(0)
             for piece in iter(lambda: stream.read(_download.CHUNK_BYTES), b""):
@@ -347,7 +363,9 @@ def fetch_all(changes: t.Sequence[Change], fetch: Fetcher, parallel: int) -> int
         os.makedirs(os.path.dirname(artifact.dest), mode=0o755, exist_ok=True)
         _sweep(artifact)
 
-    silent: list[str] = []  # the server does not answer: the files that are still to come need not find out each for itself
+    silent: list[
+        str
+    ] = []  # the server does not answer: the files that are still to come need not find out each for itself
 
     def attempt(artifact: Artifact) -> t.Union[int, str]:
         if silent:

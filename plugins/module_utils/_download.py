@@ -85,7 +85,9 @@ class Policy:
     def open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         """Send a request; other than urllib, an answer that is not 200 or 206 is an ``HTTPError`` too."""
         handlers = [urllib.request.ProxyHandler({})] if self.direct else []
-        return t.cast("http.client.HTTPResponse", urllib.request.build_opener(*handlers).open(request, timeout=self.timeout))
+        return t.cast(
+            "http.client.HTTPResponse", urllib.request.build_opener(*handlers).open(request, timeout=self.timeout)
+        )
 
 
 def looks_like_html(start: bytes) -> bool:
@@ -118,7 +120,9 @@ def fetch(wanted: Wanted, partial: str, policy: t.Optional[Policy] = None) -> in
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
-            raise DownloadError(wanted.name, "to be the only one who fetches it", f"another run holding {partial}", "busy") from exc
+            raise DownloadError(
+                wanted.name, "to be the only one who fetches it", f"another run holding {partial}", "busy"
+            ) from exc
         try:
             return _fetch_locked(wanted, stream, policy)
         except DownloadError as exc:
@@ -152,7 +156,9 @@ def _fetch_locked(wanted: Wanted, stream: t.BinaryIO, policy: Policy) -> int:
             failure = str(exc)
     position = os.fstat(stream.fileno()).st_size
     if position:
-        raise DownloadError(wanted.name, _size_text(wanted.size), f"{failure} (after {position} bytes, which are kept)", "truncated")
+        raise DownloadError(
+            wanted.name, _size_text(wanted.size), f"{failure} (after {position} bytes, which are kept)", "truncated"
+        )
     raise DownloadError(wanted.name, f"an answer from {wanted.url}", failure, "unreachable")
 
 
@@ -209,7 +215,9 @@ def _open(wanted: Wanted, start: int, policy: Policy) -> http.client.HTTPRespons
                 raise _SpoiltStart from exc
             if exc.code in RETRIED_STATUS:
                 raise _Transient(f"HTTP {exc.code} {exc.reason}") from exc
-            raise DownloadError(wanted.name, f"a file at {wanted.url}", f"HTTP {exc.code} {exc.reason}", "status") from exc
+            raise DownloadError(
+                wanted.name, f"a file at {wanted.url}", f"HTTP {exc.code} {exc.reason}", "status"
+            ) from exc
     except (OSError, http.client.HTTPException) as exc:
         raise _Transient(describe_failure(exc)) from exc
 
@@ -233,15 +241,24 @@ def _check_answer(wanted: Wanted, response: http.client.HTTPResponse, start: int
     if (response.headers["Content-Type"] or "").startswith("text/html"):
         page = response.read(TEXT_BYTES)
         if b"<" in page:
-            raise DownloadError(wanted.name, f"a file of {_size_text(wanted.size)}", f"{describe_page(page)} at {wanted.url}")
-        raise DownloadError(wanted.name, f"a file of {_size_text(wanted.size)}", f"text declared as HTML at {wanted.url}")
+            raise DownloadError(
+                wanted.name, f"a file of {_size_text(wanted.size)}", f"{describe_page(page)} at {wanted.url}"
+            )
+        raise DownloadError(
+            wanted.name, f"a file of {_size_text(wanted.size)}", f"text declared as HTML at {wanted.url}"
+        )
     if wanted.size is not None and total is not None and total != wanted.size:
         raise DownloadError(wanted.name, _size_text(wanted.size), f"{total} bytes at {wanted.url}")
     return (wanted.size if wanted.size is not None else total), begin
 
 
 def _copy(
-    wanted: Wanted, response: http.client.HTTPResponse, stream: t.BinaryIO, digest: t.Any, start: int, total: t.Optional[int]
+    wanted: Wanted,
+    response: http.client.HTTPResponse,
+    stream: t.BinaryIO,
+    digest: t.Any,
+    start: int,
+    total: t.Optional[int],
 ) -> int:
     """Write the answer's body behind ``start`` bytes; return its length."""
     position = start
@@ -257,7 +274,9 @@ def _copy(
         if not piece:
             break
         if position == 0 and looks_like_html(piece[:TEXT_BYTES]):
-            raise DownloadError(wanted.name, f"a file of {_size_text(wanted.size)}", f"{describe_page(piece[:4096])} at {wanted.url}")
+            raise DownloadError(
+                wanted.name, f"a file of {_size_text(wanted.size)}", f"{describe_page(piece[:4096])} at {wanted.url}"
+            )
         if total is not None and position + len(piece) > total:
             raise DownloadError(wanted.name, f"{total} bytes", f"more than that at {wanted.url}")
         write_all(wanted.name, stream, piece)
@@ -277,5 +296,7 @@ def write_all(name: str, stream: t.BinaryIO, piece: bytes) -> None:
     except OSError as exc:
         if exc.errno in FULL_DISK:
             directory = os.path.dirname(str(stream.name)) or "."
-            raise DownloadError(name, f"room for it in {directory}", "a full disk; the partial file was removed", "disk") from exc
+            raise DownloadError(
+                name, f"room for it in {directory}", "a full disk; the partial file was removed", "disk"
+            ) from exc
         raise

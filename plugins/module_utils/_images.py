@@ -135,7 +135,10 @@ def parse_check(text: str, pinned: t.Container[str] = ()) -> dict[str, Stored]:
     found = (row.groupdict() for row in rows if row)
     return {
         row["reference"]: Stored(
-            row["reference"], row["digest"], row["status"] == "complete" and row["unpacked"] == "true", row["reference"] in pinned
+            row["reference"],
+            row["digest"],
+            row["status"] == "complete" and row["unpacked"] == "true",
+            row["reference"] in pinned,
         )
         for row in found
     }
@@ -185,7 +188,8 @@ def diff(changes: t.Sequence[Change]) -> dict[str, str]:
 def describe(changes: t.Sequence[Change]) -> list[dict[str, t.Any]]:
     """Describe the changes for the module's result."""
     return [
-        {"reference": change.reference, "before": change.before, "after": change.after, "fetch": change.fetch} for change in changes
+        {"reference": change.reference, "before": change.before, "after": change.after, "fetch": change.fetch}
+        for change in changes
     ]
 
 
@@ -195,6 +199,7 @@ def missing(changes: t.Sequence[Change]) -> list[dict[str, str]]:
 
 
 # --- acting
+
 
 @dataclass(frozen=True)
 class Ctr:
@@ -240,9 +245,13 @@ def fetch_manifest(registry: str, image: Image, timeout: float = 30.0) -> bytes:
             text = t.cast("bytes", response.read(LARGEST_MANIFEST + 1))
     except urllib.error.HTTPError as exc:
         with exc:
-            raise ImageError([f"{image.reference}: expected {image.digest} at {url}, found HTTP {exc.code} {exc.reason}"]) from exc
+            raise ImageError(
+                [f"{image.reference}: expected {image.digest} at {url}, found HTTP {exc.code} {exc.reason}"]
+            ) from exc
     except OSError as exc:
-        raise ImageError([f"{image.reference}: expected an answer from {registry}, found {_download.describe_failure(exc)}"]) from exc
+        raise ImageError(
+            [f"{image.reference}: expected an answer from {registry}, found {_download.describe_failure(exc)}"]
+        ) from exc
     check_bytes(image.reference, image.digest, text, url)
     return text
 
@@ -306,7 +315,9 @@ def _children(path: str, staged: t.Mapping[str, str]) -> list[str]:
         document = json.loads(text)
     except ValueError:
         return []
-    if not isinstance(document, dict) or not ("manifests" in document or ("layers" in document and "config" in document)):
+    if not isinstance(document, dict) or not (
+        "manifests" in document or ("layers" in document and "config" in document)
+    ):
         return []
     children = manifest_children(text)
     return [digest for digest in children if digest[7:] in staged] if "manifests" in document else children
@@ -339,7 +350,11 @@ def load(ctr: Ctr, staged: t.Mapping[str, str], image: Image) -> str:
     paths = archive_blobs(image, staged)
     argv = ctr.argv("import", "-")
     process = subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "LC_ALL": "C"}
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "LC_ALL": "C"},
     )
     timer = threading.Timer(PULL_SECONDS, process.kill)
     timer.start()
@@ -363,6 +378,18 @@ def load(ctr: Ctr, staged: t.Mapping[str, str], image: Image) -> str:
     return image.reference
 
 
+_WRONG_BLOB = re.compile(r"unexpected commit digest (sha256:[0-9a-f]{64}), expected (sha256:[0-9a-f]{64})")
+
+
+def explain(change: Change, error: CommandError) -> str:
+    """Say what containerd found wrong, in few words when it is a blob that does not have its digest."""
+    wrong = _WRONG_BLOB.search(str(error))
+    if wrong:
+        return f"{change.reference}: expected its blob {wrong.group(2)}, found {wrong.group(1)}"
+    words = [line for line in str(error).splitlines() if "level=warning" not in line] or [str(error)]
+    return f"{change.reference}: expected {change.after}, found a failure: {' '.join(words)}"
+
+
 Getter = t.Callable[[Image], str]
 
 
@@ -384,8 +411,10 @@ def apply(ctr: Ctr, changes: t.Sequence[Change], get: Getter, parallel: int, pin
             bring(change)
         except ImageError as exc:
             return list(exc.problems)
-        except (CommandError, OSError) as exc:
-            return [f"{change.reference}: expected {change.after}, found a failure: {exc}"]
+        except CommandError as exc:
+            return [explain(change, exc)]
+        except OSError as exc:
+            return [f"{change.reference}: expected {change.after}, found an error: {exc}"]
         return []
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, parallel)) as pool:
@@ -398,4 +427,6 @@ def verify(images: t.Sequence[Image], stored: t.Mapping[str, Stored], pin: bool)
     """Judge by what containerd says after the work, not by exit codes."""
     left = plan(images, stored, pin)
     if left:
-        raise ImageError([f"{change.reference}: expected {change.after} in containerd, found {change.before}" for change in left])
+        raise ImageError(
+            [f"{change.reference}: expected {change.after} in containerd, found {change.before}" for change in left]
+        )

@@ -62,14 +62,22 @@ def split_image_name(name: str) -> tuple[str, str]:
     host, _slash, path = name.partition("/")
     qualified = "." in host or ":" in host or host == "localhost"
     if not (qualified and _HOST.fullmatch(host) and _PATH.fullmatch(path)):
-        raise RegistryNameError(f"{name!r} is not a full image name: '<registry host>/<path>' in lower case, without tag or digest")
+        raise RegistryNameError(
+            f"{name!r} is not a full image name: '<registry host>/<path>' in lower case, without tag or digest"
+        )
     return host, path
 
 
 def normalise_registry(registry: str) -> str:
     """Return ``http(s)://host[:port]`` without a trailing slash, or raise."""
     parts = urlsplit(registry)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or parts.path.strip("/")
+        or parts.query
+        or parts.fragment
+    ):
         raise RegistryNameError(f"the registry {registry!r} is not 'http://host:port' or 'https://host:port'")
     if parts.username is not None or parts.password is not None:
         raise RegistryNameError("the registry's address must not carry a user name or password")

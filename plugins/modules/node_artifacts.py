@@ -120,7 +120,9 @@ def main() -> None:
         problems = list(getattr(exc, "problems", [str(exc)]))
         module.fail_json(msg="Nothing was installed:\n" + "\n".join(problems), problems=problems)
     except OSError as exc:
-        module.fail_json(msg=f"The files could not be installed: {exc}. Run again when it is mended: what is installed stays.")
+        module.fail_json(
+            msg=f"The files could not be installed: {exc}. Run again when it is mended: what is installed stays."
+        )
     module.exit_json(
         changed=bool(changes),
         changes=_artifacts.describe(changes),

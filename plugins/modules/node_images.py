@@ -130,7 +130,10 @@ def main() -> None:
         problems = list(getattr(exc, "problems", [str(exc)]))
         module.fail_json(msg="Images are missing:\n" + "\n".join(problems), problems=problems)
     module.exit_json(
-        changed=bool(changes), changes=_images.describe(changes), missing=_images.missing(changes), diff=_images.diff(changes)
+        changed=bool(changes),
+        changes=_images.describe(changes),
+        missing=_images.missing(changes),
+        diff=_images.diff(changes),
     )
 
 

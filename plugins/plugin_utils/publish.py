@@ -16,14 +16,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._oci_registry import FILES_REPOSITORY, MANIFEST_TYPES
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._oci_registry import (
+    FILES_REPOSITORY,
+    MANIFEST_TYPES,
+)
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import BundleImage, Manifest
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_store import BlobStore
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.registry import (
+    MENDED_BY,
     Descriptor,
     ImageContent,
     RegistryClient,
     RegistryError,
+    RegistryUnreachableError,
     stored_image,
 )
 
@@ -92,7 +97,20 @@ def files_manifest(manifest: Manifest) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def _each(client: RegistryClient, work: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
+class _NothingThere:
+    """Stands in for a registry that is not there yet: it holds nothing."""
+
+    def has_blob(self, repository: str, digest: str) -> bool:
+        return False
+
+    def manifest_digest(self, repository: str, reference: str) -> str:
+        return ""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _each(client: RegistryClient | _NothingThere, work: Callable[[_T], _R], items: Iterable[_T]) -> list[_R]:
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         try:
             return list(pool.map(work, items))
@@ -100,7 +118,7 @@ def _each(client: RegistryClient, work: Callable[[_T], _R], items: Iterable[_T])
             client.close()
 
 
-def _files_upload(client: RegistryClient, manifest: Manifest, text: bytes) -> Upload | None:
+def _files_upload(client: RegistryClient | _NothingThere, manifest: Manifest, text: bytes) -> Upload | None:
     digest, tag = f"sha256:{hashlib.sha256(text).hexdigest()}", bundle_tag(manifest)
     sizes = {f"sha256:{file.sha256}": file.size for file in manifest.files}
     there = _each(client, lambda blob: client.has_blob(FILES_REPOSITORY, blob), sizes)
@@ -108,28 +126,43 @@ def _files_upload(client: RegistryClient, manifest: Manifest, text: bytes) -> Up
     if not missing and client.manifest_digest(FILES_REPOSITORY, tag) == digest:
         return None
     name = f"files of {tag} ({len(missing)} of {len(sizes)})"
-    return Upload(name, FILES_REPOSITORY, tag, ImageContent((Descriptor(digest, len(text), MANIFEST_TYPES[0]),), tuple(missing)))
+    return Upload(
+        name, FILES_REPOSITORY, tag, ImageContent((Descriptor(digest, len(text), MANIFEST_TYPES[0]),), tuple(missing))
+    )
 
 
-def plan(client: RegistryClient, store: BlobStore, manifest: Manifest) -> Plan:
-    """Ask the registry what it has. Nothing is changed; a bundle that is all there costs one short question an entry."""
-    client.check()
+def plan(client: RegistryClient, store: BlobStore, manifest: Manifest, *, absent_is_empty: bool = False) -> Plan:
+    """Ask the registry what it has. Nothing is changed; a bundle that is all there costs one short question an entry.
+
+    :param absent_is_empty: a registry that does not answer counts as one that holds nothing (check mode before the first run).
+    """
+    asked: RegistryClient | _NothingThere = client
+    try:
+        client.check()
+    except RegistryUnreachableError:
+        if not absent_is_empty:
+            raise
+        asked = _NothingThere()
     text = files_manifest(manifest)
-    files = _files_upload(client, manifest, text)
+    files = _files_upload(asked, manifest, text)
 
     def missing(image: BundleImage) -> bool:
-        return client.manifest_digest(image.name, image.tag) != image.digest
+        return asked.manifest_digest(image.name, image.tag) != image.digest
 
-    flags = _each(client, missing, manifest.images)
+    flags = _each(asked, missing, manifest.images)
     images = [
         Upload(image.reference, image.name, image.tag, stored_image(store, image.digest, image.reference))
         for image, flag in zip(manifest.images, flags, strict=True)
         if flag
     ]
     if files:
-        absent = [f"{file.name} ({store.path(file.sha256)})" for file in manifest.files if not store.has(file.sha256, file.size)]
+        absent = [
+            f"{file.name} ({store.path(file.sha256)})"
+            for file in manifest.files
+            if not store.has(file.sha256, file.size)
+        ]
         if absent:
-            raise RegistryError(f"The controller's store lacks {', '.join(absent)}. Run the playbook bare_metal.kubernetes.bundle again.")
+            raise RegistryError(f"The controller's store lacks {', '.join(absent)}. {MENDED_BY}")
     return Plan((*([files] if files else []), *images), text)
 
 
@@ -143,7 +176,11 @@ def apply(client: RegistryClient, store: BlobStore, todo: Plan, say: Callable[[s
         source = where.get(blob.digest, "")
         if source == repository or client.has_blob(repository, blob.digest):
             return 0
-        return blob.size if client.put_blob(repository, blob.digest, store.path(blob.digest), lambda _bytes: None, source) else 0
+        return (
+            blob.size
+            if client.put_blob(repository, blob.digest, store.path(blob.digest), lambda _bytes: None, source)
+            else 0
+        )
 
     for number, upload in enumerate(todo.uploads, 1):
         size = sum(blob.size for blob in upload.content.blobs)
@@ -159,7 +196,9 @@ def apply(client: RegistryClient, store: BlobStore, todo: Plan, say: Callable[[s
                 client.put_manifest(upload.repository, reference, store.read(entry.digest), entry.media_type)
         found = client.manifest_digest(upload.repository, upload.tag)
         if found != upload.root.digest:
-            raise RegistryError(f"{upload.name}: expected {upload.root.digest} at {client.registry}, found {found or 'nothing'}")
+            raise RegistryError(
+                f"{upload.name}: expected {upload.root.digest} at {client.registry}, found {found or 'nothing'}"
+            )
     return sent
 
 

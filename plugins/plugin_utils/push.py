@@ -20,7 +20,11 @@ display = Display()
 
 def without(entries: Any, option: str, extras: Iterable[str]) -> list[dict[str, Any]]:
     """``entries`` without the keys that the bundle's filters add and the module does not take. Other keys reach the module, which refuses them."""
-    if not isinstance(entries, Sequence) or isinstance(entries, str) or not all(isinstance(entry, Mapping) for entry in entries):
+    if (
+        not isinstance(entries, Sequence)
+        or isinstance(entries, str)
+        or not all(isinstance(entry, Mapping) for entry in entries)
+    ):
         raise AnsibleActionFail(f"'{option}' has to be a list of dictionaries")
     dropped = frozenset(extras)
     return [{key: value for key, value in entry.items() if key not in dropped} for entry in entries]
@@ -48,7 +52,9 @@ class PushAction(ActionBase):
         :param host: the node's name, for messages.
         :return: bare hex to the path on the node; the directory is removed with the task's other temporary files.
         """
-        absent = [f"{name}: {store.path(digest)} is not there" for digest, name in digests.items() if not store.has(digest)]
+        absent = [
+            f"{name}: {store.path(digest)} is not there" for digest, name in digests.items() if not store.has(digest)
+        ]
         if absent:
             raise AnsibleActionFail(
                 "The controller's store does not hold what the node needs; run the playbook bare_metal.kubernetes.bundle again:\n"

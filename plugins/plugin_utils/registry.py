@@ -34,6 +34,10 @@ class RegistryError(BundleError):
     """A registry that does not do what it should; the text is one complete message."""
 
 
+class RegistryUnreachableError(RegistryError):
+    """A registry that does not answer at all."""
+
+
 @dataclass(frozen=True)
 class Descriptor:
     """A blob that a manifest names."""
@@ -127,7 +131,9 @@ def stored_image(store: BlobStore, digest: str, name: str) -> ImageContent:
     content = image_content(read, digest, name, store.has)
     absent = [blob.digest for blob in content.blobs if not store.has(blob.digest, blob.size)]
     if absent:
-        raise RegistryError(f"{name}: expected {', '.join(absent)} in {store.blobs}, found nothing of that size. {MENDED_BY}")
+        raise RegistryError(
+            f"{name}: expected {', '.join(absent)} in {store.blobs}, found nothing of that size. {MENDED_BY}"
+        )
     return content
 
 
@@ -147,7 +153,9 @@ class Answer:
         """What it complains about, in its own words."""
         try:
             errors = json.loads(self.body)["errors"]
-            return "; ".join(f"{error.get('code')}: {error.get('message')} {error.get('detail') or ''}".strip() for error in errors)
+            return "; ".join(
+                f"{error.get('code')}: {error.get('message')} {error.get('detail') or ''}".strip() for error in errors
+            )
         except (ValueError, KeyError, TypeError, AttributeError):
             return self.body[:200].decode("utf-8", "replace").strip() or "no reason given"
 
@@ -205,7 +213,7 @@ class RegistryClient:
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 if fresh or attempt or hasattr(body, "read"):
-                    raise RegistryError(
+                    raise RegistryUnreachableError(
                         f"The registry {self.registry} does not answer {method} {path.partition('?')[0]}: {error or type(error).__name__}. "
                         "Is it running (playbook bare_metal.kubernetes.bundle_server), and is cluster_bundle_registry its address?"
                     ) from error
@@ -233,17 +241,23 @@ class RegistryClient:
 
     def manifest_digest(self, repository: str, reference: str) -> str:
         """The digest of a manifest, "" when there is none."""
-        answer = self.call("HEAD", f"/v2/{repository}/manifests/{reference}", headers={"Accept": ", ".join(MANIFEST_TYPES)})
+        answer = self.call(
+            "HEAD", f"/v2/{repository}/manifests/{reference}", headers={"Accept": ", ".join(MANIFEST_TYPES)}
+        )
         if self._expect(answer, (200, 404), f"Looking for {repository}:{reference}").status == 404:
             return ""
         return {key.lower(): value for key, value in answer.headers.items()}.get("docker-content-digest", "")
 
     def put_manifest(self, repository: str, reference: str, text: bytes, media_type: str) -> None:
         """Put a manifest under a tag or digest."""
-        answer = self.call("PUT", f"/v2/{repository}/manifests/{reference}", body=text, headers={"Content-Type": media_type})
+        answer = self.call(
+            "PUT", f"/v2/{repository}/manifests/{reference}", body=text, headers={"Content-Type": media_type}
+        )
         self._expect(answer, (201,), f"Pushing the manifest {repository}:{reference}")
 
-    def put_blob(self, repository: str, digest: str, path: Path, told: Callable[[int], None], mount_from: str = "") -> bool:
+    def put_blob(
+        self, repository: str, digest: str, path: Path, told: Callable[[int], None], mount_from: str = ""
+    ) -> bool:
         """Give a repository a blob: from another repository of the same registry when it has it, else by upload. True: bytes were sent."""
         query = f"?{urlencode({'mount': digest, 'from': mount_from})}" if mount_from else ""
         answer = self.call("POST", f"/v2/{repository}/blobs/uploads/{query}", headers={"Content-Length": "0"})
