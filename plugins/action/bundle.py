@@ -21,7 +21,10 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_lock 
     load_lock,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_make import ComponentSource, make_bundle
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import BundleError, resolve_cache_dir
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import (
+    BundleError,
+    resolve_cache_dir,
+)
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_store import BlobStore
 
 ARGUMENTS: dict[str, dict[str, Any]] = {

@@ -111,7 +111,8 @@ class BuildSource:
 
     def _base_key(self, name: str) -> str:
         base = self._lock.base(name)
-        return key_of("base", RECIPE_FORMAT, COMPRESSION, DROPPED, mmdebstrap_arguments(base, self._architecture, "", ""))
+        arguments = mmdebstrap_arguments(base, self._architecture, "", "")
+        return key_of("base", RECIPE_FORMAT, COMPRESSION, DROPPED, base.revision, arguments)
 
     def key(self, component: str, version: str) -> str:
         """Changes with sources, modules, toolchain, flags, architecture, image recipes and borrowed programs."""
@@ -151,8 +152,17 @@ class BuildSource:
         recipe = self._recipe(component, version)
         self._say(f"bundle: {component} {version}: compiling {', '.join(sorted(recipe.tools))}")
         with self._store.workspace(f"go-{component}") as output:
-            run_go(self._go, build_arguments(recipe, output), self._directory(recipe), self._environment, component, self._say)
-            tools = {name: self._store.add_file(output / executable_name(package)) for name, package in recipe.tools.items()}
+            run_go(
+                self._go,
+                build_arguments(recipe, output),
+                self._directory(recipe),
+                self._environment,
+                component,
+                self._say,
+            )
+            tools = {
+                name: self._store.add_file(output / executable_name(package)) for name, package in recipe.tools.items()
+            }
         self._records.put("tools", key, {name: asdict(blob) for name, blob in tools.items()})
         return tools
 
@@ -169,9 +179,14 @@ class BuildSource:
         """Compile what is not compiled, then make files and images of it."""
         recipe = self._recipe(component, version)
         tools = {name: self.tools(name, self._version(name, component)) for name in _lenders(component, recipe)}
-        needs_module = any(item.startswith("module:") for item in recipe.files.values()) or any(image.trees for image in recipe.images)
+        needs_module = any(item.startswith("module:") for item in recipe.files.values()) or any(
+            image.trees for image in recipe.images
+        )
         module = self._module_directory(component, recipe) if needs_module else Path()
-        files = [self._file(name, item, component, version, recipe, tools, module) for name, item in sorted(recipe.files.items())]
+        files = [
+            self._file(name, item, component, version, recipe, tools, module)
+            for name, item in sorted(recipe.files.items())
+        ]
         images = [self._image(image, component, version, recipe, tools, module) for image in recipe.images]
         return ComponentResult(tuple(files), tuple(images))
 
@@ -212,7 +227,10 @@ class BuildSource:
             environment=image.environment,
             user=image.user,
             working_directory=image.working_directory,
-            labels={"org.opencontainers.image.version": version, "org.opencontainers.image.title": f"{component} (built)"},
+            labels={
+                "org.opencontainers.image.version": version,
+                "org.opencontainers.image.title": f"{component} (built)",
+            },
         )
         stored = store_image(self._store, config, layers)
         source = f"{_origin(recipe, recipe.module or min(recipe.tools.values()))} on {image.base}"

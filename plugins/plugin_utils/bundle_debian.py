@@ -22,6 +22,7 @@ TIMEOUT_SECONDS = 1800
 # What a container never reads, or what differs from one run to the next.
 DROPPED = (
     "/dev/",
+    "/etc/apt/sources.list",
     "/usr/share/doc/",
     "/usr/share/info/",
     "/usr/share/locale/",
@@ -33,7 +34,9 @@ DROPPED = (
 _EXCLUDED = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
 
 
-def mmdebstrap_arguments(base: Base, architecture: str, mirror: str, output: Path | str, keyring: Path | None = None) -> list[str]:
+def mmdebstrap_arguments(
+    base: Base, architecture: str, mirror: str, output: Path | str, keyring: Path | None = None
+) -> list[str]:
     """The command that writes ``output`` (a tar), with security updates. The packages' order in the lock does not matter.
 
     ``mirror`` is the URL of a Debian archive; its security archive is expected beside it, with ``-security`` appended.
@@ -60,7 +63,10 @@ def ensure_mmdebstrap(say: Say) -> None:
     say("bundle: installing mmdebstrap")
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
     _run(["apt-get", "-q", "update"], environment)
-    _run(["apt-get", "-q", "-y", "--no-install-recommends", "install", "mmdebstrap", "debian-archive-keyring"], environment)
+    _run(
+        ["apt-get", "-q", "-y", "--no-install-recommends", "install", "mmdebstrap", "debian-archive-keyring"],
+        environment,
+    )
 
 
 def make_rootfs(base: Base, architecture: str, output: Path, say: Say, mirror: str = DEFAULT_MIRROR) -> None:
@@ -90,4 +96,6 @@ def _run(argv: Sequence[str], environment: dict[str, str], problem: str = "") ->
             code = error
         if code != 0:
             log.seek(0)
-            raise BundleError(f"{problem or 'A command failed.'}\nCommand: {' '.join(argv)} ({code})\nLast lines:\n{tail(log.read())}")
+            raise BundleError(
+                f"{problem or 'A command failed.'}\nCommand: {' '.join(argv)} ({code})\nLast lines:\n{tail(log.read())}"
+            )

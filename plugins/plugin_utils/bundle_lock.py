@@ -75,7 +75,9 @@ SCHEMA: dict[str, Any] = _object(
             kubernetes_versions={"type": "array", "items": _VERSION, "minItems": 1},
         )
     ),
-    bases=_map(_object(["suite", "packages"], suite=_STRING, packages=_STRINGS)),
+    bases=_map(
+        _object(["suite", "packages", "revision"], suite=_STRING, packages=_STRINGS, revision={"type": "integer"})
+    ),
     components=_map(
         _object(
             ["description", "versions"],
@@ -200,11 +202,12 @@ class UpstreamImage:
 
 @dataclass(frozen=True)
 class Base:
-    """A Debian root file system for images."""
+    """A Debian root file system for images. A raised ``revision`` has it made again, with the packages of that day."""
 
     name: str
     suite: str
     packages: tuple[str, ...]
+    revision: int
 
 
 @dataclass(frozen=True)
@@ -236,13 +239,15 @@ class Lock:
         default = entry["versions"]["kubernetes"]
         version = kubernetes_version or default
         if version not in entry["kubernetes_versions"]:
-            raise unknown_name(f"Kubernetes version for the release set {name!r}:", version, entry["kubernetes_versions"])
+            raise unknown_name(
+                f"Kubernetes version for the release set {name!r}:", version, entry["kubernetes_versions"]
+            )
         return Release(name, {**entry["versions"], "kubernetes": version}, version == default)
 
     def base(self, name: str) -> Base:
         """A Debian base by its name."""
         entry = self._data["bases"][name]
-        return Base(name, entry["suite"], tuple(entry["packages"]))
+        return Base(name, entry["suite"], tuple(entry["packages"]), entry["revision"])
 
     def build_recipe(self, component: str, version: str) -> BuildRecipe:
         """How to compile one version; a :class:`BundleError` when it can only be downloaded."""
@@ -285,7 +290,9 @@ class Lock:
             url = fill(item["url"])
             artifact = url.rsplit("/", 1)[1]
             if artifact not in sums:
-                raise BundleError(f"The lock has no sha256 of {artifact} for {component} {version} on {architecture} ({url}).")
+                raise BundleError(
+                    f"The lock has no sha256 of {artifact} for {component} {version} on {architecture} ({url})."
+                )
             files.append(UpstreamFile(item["name"], url, sums[artifact], fill(item.get("member", ""))))
         return tuple(files)
 
@@ -297,7 +304,9 @@ class Lock:
         images = []
         for item in self._upstream(component, version).get("images", ()):
             if item["name"] not in digests:
-                raise BundleError(f"The lock has no digest of {item['name']} for {component} {version} on {architecture}.")
+                raise BundleError(
+                    f"The lock has no digest of {item['name']} for {component} {version} on {architecture}."
+                )
             images.append(UpstreamImage(item["name"], fill(item["tag"]), digests[item["name"]]))
         return tuple(images)
 
@@ -362,7 +371,9 @@ def _build_image(image: Mapping[str, Any], fill: Fill) -> BuildImage:
 def _schema_problems(data: Any) -> list[str]:
     return [
         f"{'.'.join(str(part) for part in error.absolute_path) or '(top)'}: {error.message}"
-        for error in sorted(Draft202012Validator(SCHEMA).iter_errors(data), key=lambda error: list(map(str, error.absolute_path)))
+        for error in sorted(
+            Draft202012Validator(SCHEMA).iter_errors(data), key=lambda error: list(map(str, error.absolute_path))
+        )
     ]
 
 
@@ -381,7 +392,11 @@ def _placeholder_problems(path: str, text: str) -> list[str]:
         fields = [name for _text, name, _spec, _conversion in string.Formatter().parse(text) if name is not None]
     except ValueError as error:
         return [f"{path}: {text!r} is not a template: {error}"]
-    return [f"{path}: unknown placeholder {{{name}}}; there are {', '.join(PLACEHOLDERS)}" for name in fields if name not in PLACEHOLDERS]
+    return [
+        f"{path}: unknown placeholder {{{name}}}; there are {', '.join(PLACEHOLDERS)}"
+        for name in fields
+        if name not in PLACEHOLDERS
+    ]
 
 
 def _template_problems(name: str, component: Mapping[str, Any]) -> list[str]:
@@ -392,7 +407,9 @@ def _template_problems(name: str, component: Mapping[str, Any]) -> list[str]:
         "build.files": build.get("files", {}),
         "upstream": upstream,
     }
-    templates |= {f"build.images.{index}.tag": image.get("tag", "") for index, image in enumerate(build.get("images", ()))}
+    templates |= {
+        f"build.images.{index}.tag": image.get("tag", "") for index, image in enumerate(build.get("images", ()))
+    }
     return [
         problem
         for key, value in templates.items()
@@ -421,7 +438,9 @@ def _release_problems(data: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _image_problems(path: str, image: Mapping[str, Any], build: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+def _image_problems(
+    path: str, image: Mapping[str, Any], build: Mapping[str, Any], data: Mapping[str, Any]
+) -> list[str]:
     problems = []
     base = image.get("base", "scratch")
     if base != "scratch" and base not in data.get("bases", {}):
@@ -468,7 +487,9 @@ def _duplicate_problems(data: Mapping[str, Any]) -> list[str]:
             entries = [("file", item) for item in names] + [("image", item["name"]) for item in part.get("images", ())]
             for entry in entries:
                 if entry in owner:
-                    problems.append(f"components.{name}.{recipe}: {entry[0]} {entry[1]!r} is already made by {owner[entry]}")
+                    problems.append(
+                        f"components.{name}.{recipe}: {entry[0]} {entry[1]!r} is already made by {owner[entry]}"
+                    )
                 owner[entry] = name
     return problems
 
@@ -484,14 +505,16 @@ def parse_lock(data: Any, files: Path = BUNDLE_FILES, origin: str = "bundle.lock
             if "build" in component:
                 problems += _build_problems(name, component["build"], data)
     if problems:
-        raise BundleError(f"The bundle's lock {origin} is wrong:\n" + "\n".join(f"  - {problem}" for problem in problems))
+        raise BundleError(
+            f"The bundle's lock {origin} is wrong:\n" + "\n".join(f"  - {problem}" for problem in problems)
+        )
     return Lock(data, files)
 
 
 def load_lock(path: Path = LOCK_PATH) -> Lock:
     """Read, check and wrap the lock."""
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BundleError(f"The bundle's lock {path} cannot be read: {error}.") from error
     except yaml.YAMLError as error:

@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +29,11 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manif
     manifest_path,
     unknown_name,
 )
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_store import BlobStore, check_space, write_json
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_store import (
+    BlobStore,
+    check_space,
+    write_json,
+)
 
 # Left free for everything else on the controller.
 RESERVE_MIB = 1024
@@ -130,7 +135,8 @@ def known_results(
     """The components that need not be produced: recorded, and every blob there with its sum."""
     recorded = {name: result_from_data(records.get("component", keys[name])) for name in components}
     found = {name: result for name, result in recorded.items() if result is not None}
-    damaged = {f"sha256:{digest}" for digest in store.damaged(frozenset().union(*(item.digests() for item in found.values())))}
+    wanted = frozenset[str]().union(*(item.digests() for item in found.values()))
+    damaged = {f"sha256:{digest}" for digest in store.damaged(wanted)}
     for digest in damaged:
         store.path(digest).unlink(missing_ok=True)
     return {name: result for name, result in found.items() if not result.digests() & damaged}
@@ -161,7 +167,8 @@ def make_bundle(
         if missing:
             needed = sum(source_of(name).needed_mib(name, release.versions[name]) for name in missing)
             check_space(store.cache_dir, needed + RESERVE_MIB)
-            say(f"bundle: {release.name} {architecture}: {len(missing)} of {len(components)} components to do: {', '.join(missing)}")
+            todo = f"{len(missing)} of {len(components)} components to do: {', '.join(missing)}"
+            say(f"bundle: {release.name} {architecture}: {todo}")
         for number, name in enumerate(missing, 1):
             version = release.versions[name]
             started = time.monotonic()
@@ -175,8 +182,10 @@ def make_bundle(
             architecture=architecture,
             source=source_name,
             versions={name: release.versions[name] for name in components},
-            files=tuple(file for name in components for file in results[name].files),
-            images=tuple(image for name in components for image in results[name].images),
+            files=tuple(sorted((file for name in components for file in results[name].files), key=attrgetter("name"))),
+            images=tuple(
+                sorted((image for name in components for image in results[name].images), key=attrgetter("name"))
+            ),
         )
         if only:
             return Outcome(bool(missing), manifest, None)
@@ -190,7 +199,9 @@ def check_unique(manifest: Manifest) -> None:
     names = [f"file {file.name}" for file in manifest.files] + [f"image {image.reference}" for image in manifest.images]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise BundleError(f"Two components of the release set {manifest.release_set!r} bring the same: {', '.join(twice)}.")
+        raise BundleError(
+            f"Two components of the release set {manifest.release_set!r} bring the same: {', '.join(twice)}."
+        )
 
 
 def write_manifest(cache_dir: Path, release: Release, architecture: str, manifest: Manifest) -> tuple[Path, bool]:

@@ -11,6 +11,7 @@ Pure but for :func:`load_manifest`. The JSON form is the contract with the roles
      "images": [{"name", "tag", "digest" ("sha256:hex" of the image manifest), "size" (bytes of all blobs),
                  "blobs" (["sha256:hex"], the image manifest first), "component", "version", "source"}]}
 """
+
 from __future__ import annotations
 
 import difflib
@@ -161,7 +162,9 @@ def load_manifest(path: Path) -> Manifest:
             f"There is no bundle at {path}. Run `ansible-playbook bare_metal.kubernetes.bundle` with the same inventory."
         ) from error
     except (OSError, ValueError) as error:
-        raise BundleError(f"The bundle manifest {path} cannot be read: {error}. Run the bundle playbook again.") from error
+        raise BundleError(
+            f"The bundle manifest {path} cannot be read: {error}. Run the bundle playbook again."
+        ) from error
     return parse_manifest(data)
 
 

@@ -18,7 +18,7 @@ import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import BundleError
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_store import Blob, BlobStore
@@ -120,8 +120,8 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
         path = posixpath.normpath(entry.path)
         if not path.startswith("/") or ".." in entry.path.split("/"):
             raise BundleError(f"An image cannot have the path {entry.path!r}.")
-        entry = replace(entry, path=path)
-        if by_path.setdefault(path, entry) != entry:
+        clean = replace(entry, path=path)
+        if by_path.setdefault(path, clean) != clean:
             raise BundleError(f"An image cannot have two things at {path}.")
     return sorted(by_path.values(), key=lambda entry: (entry.link is not None, entry.path))
 
@@ -157,7 +157,9 @@ def _store_layer(store: BlobStore, members: Callable[[tarfile.TarFile], None]) -
     with store.writer() as (handle, done):
         with gzip.GzipFile(filename="", mode="wb", fileobj=handle, compresslevel=COMPRESSION, mtime=0) as compressed:
             plain = _Hashing(compressed)
-            with tarfile.TarFile(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT, copybufsize=512 * 1024) as archive:
+            with tarfile.TarFile(
+                fileobj=cast("Any", plain), mode="w", format=tarfile.PAX_FORMAT, copybufsize=512 * 1024
+            ) as archive:
                 members(archive)
         return Layer(done(), f"sha256:{plain.hexdigest()}")
 
@@ -172,7 +174,7 @@ def normalised_members(source: tarfile.TarFile, dropped: Sequence[str]) -> Itera
     """Members of a root file system by name, time 0, without devices and without what lies below ``dropped``."""
     for info in sorted(source.getmembers(), key=lambda member: posixpath.normpath(member.name)):
         name = posixpath.normpath(info.name)
-        if name in (".", "/") or info.isdev() and not info.isfile():
+        if name in (".", "/") or (info.isdev() and not info.isfile()):
             continue
         if any(f"/{name}".startswith(prefix) for prefix in dropped):
             continue

@@ -6,6 +6,7 @@
 Files and image blobs alike are blobs. A blob appears by one rename after its bytes are on disk, so a killed run leaves
 temporary files only (``<cache>/tmp``), which the next holder of the lock removes.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -130,7 +131,9 @@ class BlobStore:
                 entry.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def lock(self, say: Callable[[str], None], timeout_seconds: float = 7200, poll_seconds: float = 1.0) -> Iterator[None]:
+    def lock(
+        self, say: Callable[[str], None], timeout_seconds: float = 7200, poll_seconds: float = 1.0
+    ) -> Iterator[None]:
         """Only one run at a time fills a cache. The second says for whom it waits, and goes on when the first is done."""
         path = self.cache_dir / "lock"
         with path.open("a+", encoding="utf-8") as handle:
