@@ -16,6 +16,7 @@ import binascii
 import http.client
 import json
 import os
+import re
 import socket
 import ssl
 import threading
@@ -37,6 +38,7 @@ PATCH_TYPES = {
 RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 NEVER_EXECUTED_STATUS = frozenset({429, 503})
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+CORE_GROUP = {"name": "", "preferredVersion": {"groupVersion": "v1"}, "versions": [{"groupVersion": "v1"}]}
 PAGE_SIZE = 500
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 3.0
@@ -257,7 +259,8 @@ class KubeApi:
     """
 
     def __init__(self, credentials: Credentials, *, timeout: float = 30.0, deadline: float = 60.0) -> None:
-        address = urlsplit(credentials.server)
+        # Calico writes IPv4 addresses in brackets, which only IPv6 may have.
+        address = urlsplit(re.sub(r"\[([0-9.]+)\]", r"\1", credentials.server))
         if address.scheme != "https" or not address.hostname:
             raise KubeApiError(f"'{credentials.server}' is not an https URL of an API server", reason="Credentials")
         self.server = credentials.server
@@ -414,21 +417,26 @@ class KubeApi:
         }
 
     def kinds(self, verbs: t.Iterable[str] = ()) -> Kinds:
-        """Return ``(api version, kind)`` of all that the server serves with these verbs, each in its preferred version.
+        """Return ``(api version, kind)`` of all that the server serves with these verbs.
 
-        A group whose own server does not answer is left out.
+        Each kind once, in its group's preferred version when that has it. A group whose own server does not answer is
+        left out.
         """
-        groups = self._json("GET", "/apis").get("groups") or []
-        found = []
-        for version in ["v1", *(group["preferredVersion"]["groupVersion"] for group in groups)]:
-            try:
-                served = self._discover(version, deadline=0)
-            except KubeApiError as exc:
-                if exc.status != 503:
-                    raise
-                continue
-            found += [(version, kind) for kind, resource in served.items() if set(verbs) <= set(resource.verbs)]
-        return found
+        found: dict[tuple[str, str], str] = {}
+        for group in [CORE_GROUP, *(self._json("GET", "/apis").get("groups") or [])]:
+            preferred = group["preferredVersion"]["groupVersion"]
+            others = [entry["groupVersion"] for entry in group["versions"] if entry["groupVersion"] != preferred]
+            for version in [preferred, *others]:
+                try:
+                    served = self._discover(version, deadline=0)
+                except KubeApiError as exc:
+                    if exc.status != 503:
+                        raise
+                    continue
+                for kind, resource in served.items():
+                    if set(verbs) <= set(resource.verbs):
+                        found.setdefault((group["name"], kind), version)
+        return [(version, kind) for (_group, kind), version in found.items()]
 
     def resource_path(self, obj: t.Mapping[str, t.Any], subresource: str = "") -> str:
         """Return the path of an object; one of a namespaced kind without a namespace is in ``default``."""

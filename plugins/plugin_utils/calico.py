@@ -1,0 +1,529 @@
+# Copyright: (c) 2026, the bare_metal.kubernetes maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calico's objects: upstream's ``calico.yaml`` changed for a routed network without encapsulation, and our own custom
+resources.
+
+Pure functions. Fields of the custom resources: docs.tigera.io/calico/latest/reference/resources; the node's own AS
+number is the annotation
+``projectcalico.org/ASNumber`` (libcalico-go, Kubernetes datastore).
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import ipaddress
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import yaml
+
+Object = dict[str, Any]
+
+RACK_LABEL = "bare-metal.kubernetes/rack"
+CONFIGURATION_ANNOTATION = "bare-metal.kubernetes/configuration"
+CUSTOM_API = "crd.projectcalico.org/v1"
+NAMESPACE = "kube-system"
+# A node may hold twice its pods: addresses of ended pods linger while new ones start (kubelet allows both during a
+# rollout).
+ADDRESSES_PER_POD = 2
+# At most this many routes a node in every router's and node's table, as long as blocks can grow.
+WANTED_BLOCKS_PER_NODE = 4
+SMALLEST_BLOCK, LARGEST_BLOCK = 26, 20
+# Calico gives a node at most 20 blocks unless IPAMConfig says otherwise (libcalico-go/lib/ipam).
+UPSTREAM_BLOCKS_PER_NODE = 20
+TYPHA_PORT = 5473
+
+
+class CalicoError(Exception):
+    """The wanted network cannot be built; the message names the setting, its value and what fits."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A router that a node speaks BGP with."""
+
+    address: str
+    as_number: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node as BGP sees it: its rack (may be empty) and its routers."""
+
+    name: str
+    rack: str = ""
+    peers: tuple[Peer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the role's variables say. ``mtu`` 0: found by Calico from the node's interface; ``images``:
+    ``{"calico/node": "name:tag"}``.
+    """
+
+    images: Mapping[str, str]
+    nodes: tuple[Node, ...]
+    pod_cidrs: tuple[str, ...]
+    pods_per_node: int
+    block_size: int = 0
+    as_number: int = 64512
+    api_host: str = ""
+    api_port: int = 6443
+    mtu: int = 0
+    nat_outgoing: bool = True
+    load_balancer_cidrs: tuple[str, ...] = ()
+    service_cidrs: tuple[str, ...] = ()
+    advertise_cluster_ips: bool = False
+    allowed_own_as: int = 0
+    kube_proxy_mode: str = "nftables"
+    node_cpu_request: str = "250m"
+    controllers_cpu_request: str = "50m"
+    max_unavailable: str = "10%"
+    typha_replicas: int = 0
+    felix: Mapping[str, Any] = field(default_factory=dict)
+
+
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """Build settings from the role's mapping. ``nodes`` is ``{name: {rack, peers: [{address, as_number}]}}``.
+
+    :raises CalicoError: an unknown setting or a value of the wrong type.
+    """
+    known = {entry.name for entry in fields(Settings)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise CalicoError(f"unknown settings: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    try:
+        nodes = tuple(
+            Node(
+                str(name),
+                str(node.get("rack") or ""),
+                tuple(
+                    Peer(str(ipaddress.ip_address(peer["address"])), int(peer["as_number"]))
+                    for peer in node.get("peers") or ()
+                ),
+            )
+            for name, node in sorted(values["nodes"].items())
+        )
+        return Settings(
+            **{
+                **values,
+                "nodes": nodes,
+                "pod_cidrs": tuple(map(str, values["pod_cidrs"])),
+                "load_balancer_cidrs": tuple(map(str, values.get("load_balancer_cidrs") or ())),
+                "service_cidrs": tuple(map(str, values.get("service_cidrs") or ())),
+                **{
+                    key: int(values[key])
+                    for key in ("pods_per_node", "block_size", "as_number", "api_port", "mtu")
+                    if key in values
+                },
+                **{key: int(values[key]) for key in ("allowed_own_as", "typha_replicas") if key in values},
+                "max_unavailable": str(values.get("max_unavailable") or "10%"),
+            }
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CalicoError(f"a setting has a value that does not fit: {error!r}") from error
+
+
+# --- address arithmetic
+
+
+def blocks_needed(pods_per_node: int, block_size: int) -> int:
+    """How many blocks of prefix length ``block_size`` (IPv4) a node needs for twice its pods."""
+    return math.ceil(ADDRESSES_PER_POD * pods_per_node / 2 ** (32 - block_size))
+
+
+def block_size_for(pods_per_node: int) -> int:
+    """Choose the prefix length of IPv4 blocks: the smallest block of which four carry twice a node's pods, from /26 to
+    /20.
+
+    110 pods: /26 (4 blocks of 64), 250: /25, 500: /24, 1000: /23. Small blocks waste few addresses on a node with few
+    pods; few blocks keep
+    the routing tables short.
+    """
+    for size in range(SMALLEST_BLOCK, LARGEST_BLOCK, -1):
+        if blocks_needed(pods_per_node, size) <= WANTED_BLOCKS_PER_NODE:
+            return size
+    return LARGEST_BLOCK
+
+
+def max_blocks_per_node(pods_per_node: int, block_size: int) -> int:
+    """Calico's own limit, or more where small blocks are asked for."""
+    return max(UPSTREAM_BLOCKS_PER_NODE, blocks_needed(pods_per_node, block_size))
+
+
+def cidrs_of(addresses: str) -> list[str]:
+    """``192.0.2.0/28``, one address, or a range ``192.0.2.10-192.0.2.20`` as CIDRs."""
+    try:
+        if "-" in addresses:
+            first, last = (ipaddress.ip_address(part.strip()) for part in addresses.split("-", 1))
+            return [str(network) for network in ipaddress.summarize_address_range(first, last)]
+        return [str(ipaddress.ip_network(addresses.strip(), strict=False))]
+    except (ValueError, TypeError) as error:
+        raise CalicoError(f"'{addresses}' is neither a CIDR nor a range of addresses: {error}") from error
+
+
+def pool_cidrs(pools: Iterable[Mapping[str, Any]]) -> list[str]:
+    """All CIDRs of ``cluster_load_balancer_pools``, merged where they touch, in order."""
+    networks = [
+        ipaddress.ip_network(cidr) for pool in pools for text in pool["addresses"] for cidr in cidrs_of(str(text))
+    ]
+    merged: list[str] = []
+    for version in (4, 6):
+        of_version: Any = [network for network in networks if network.version == version]
+        merged += [str(network) for network in ipaddress.collapse_addresses(of_version)]
+    return merged
+
+
+# --- custom resources
+
+
+def _custom(kind: str, name: str, spec: Mapping[str, Any]) -> Object:
+    return {"apiVersion": CUSTOM_API, "kind": kind, "metadata": {"name": name}, "spec": dict(spec)}
+
+
+def ip_pools(settings: Settings) -> list[Object]:
+    """One pool for each pod CIDR: routed, neither IP-in-IP nor VXLAN."""
+    size = settings.block_size or block_size_for(settings.pods_per_node)
+    pools = []
+    for number, cidr in enumerate(settings.pod_cidrs):
+        network = ipaddress.ip_network(cidr)
+        block = size if network.version == 4 else 128 - (32 - size)
+        if network.prefixlen > block:
+            raise CalicoError(
+                f"cluster_pod_cidrs: {cidr} is smaller than one block (/{block}); take a larger range or smaller blocks"
+            )
+        name = f"default-ipv{network.version}-ippool" + (f"-{number}" if number > 1 else "")
+        pools.append(
+            _custom(
+                "IPPool",
+                name,
+                {
+                    "cidr": str(network),
+                    "blockSize": block,
+                    "ipipMode": "Never",
+                    "vxlanMode": "Never",
+                    "natOutgoing": settings.nat_outgoing,
+                    "nodeSelector": "all()",
+                    "allowedUses": ["Workload", "Tunnel"],
+                },
+            )
+        )
+    return pools
+
+
+def bgp_configuration(settings: Settings) -> Object:
+    """The cluster-wide BGP settings. Without any router the nodes peer with each other, with one they do not."""
+    spec: Object = {
+        "asNumber": settings.as_number,
+        "nodeToNodeMeshEnabled": not any(node.peers for node in settings.nodes),
+        "logSeverityScreen": "Info",
+    }
+    if settings.load_balancer_cidrs:
+        spec["serviceLoadBalancerIPs"] = [{"cidr": cidr} for cidr in settings.load_balancer_cidrs]
+    if settings.advertise_cluster_ips:
+        spec["serviceClusterIPs"] = [{"cidr": cidr} for cidr in settings.service_cidrs]
+    return _custom("BGPConfiguration", "default", spec)
+
+
+def _peer_name(*parts: object) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(str(part) for part in parts).lower()).strip("-")
+
+
+def bgp_peers(settings: Settings) -> list[Object]:
+    """One object for each rack and router when all nodes of the rack have it (selected by label), else one a node."""
+    racks: dict[str, set[str]] = {}
+    users: dict[tuple[Peer, str], set[str]] = {}
+    for node in settings.nodes:
+        racks.setdefault(node.rack, set()).add(node.name)
+        for peer in node.peers:
+            users.setdefault((peer, node.rack), set()).add(node.name)
+    objects = []
+    for (peer, rack), names in sorted(
+        users.items(), key=lambda item: (item[0][1], item[0][0].address, item[0][0].as_number)
+    ):
+        common = {"peerIP": peer.address, "asNumber": peer.as_number}
+        if settings.allowed_own_as:
+            common["numAllowedLocalASNumbers"] = settings.allowed_own_as
+        if rack and names == racks[rack]:
+            selector = f"{RACK_LABEL} == '{rack}'"
+            objects.append(
+                _custom("BGPPeer", _peer_name("rack", rack, peer.address), {**common, "nodeSelector": selector})
+            )
+        else:
+            objects += [
+                _custom("BGPPeer", _peer_name("node", name, peer.address), {**common, "node": name})
+                for name in sorted(names)
+            ]
+    return objects
+
+
+def ipam_config(settings: Settings) -> Object:
+    """Nodes use their own blocks only: a borrowed address would be one more route in every table."""
+    size = settings.block_size or block_size_for(settings.pods_per_node)
+    return _custom(
+        "IPAMConfig",
+        "default",
+        {
+            "strictAffinity": True,
+            "autoAllocateBlocks": True,
+            "maxBlocksPerHost": max_blocks_per_node(settings.pods_per_node, size),
+        },
+    )
+
+
+def felix_configuration(settings: Settings, properties: Iterable[str]) -> Object:
+    """Felix's settings; ``properties`` are those that this release's definition knows (``nftablesMode`` came with
+    3.29).
+    """
+    spec: Object = {
+        "logSeverityScreen": "Info",
+    }
+    if "nftablesMode" in set(properties):
+        spec["nftablesMode"] = "Enabled" if settings.kube_proxy_mode == "nftables" else "Disabled"
+    return _custom("FelixConfiguration", "default", {**spec, **settings.felix})
+
+
+# --- upstream's objects
+
+
+def parse(text: str) -> list[Object]:
+    """The objects of a manifest of several YAML documents."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return [document for document in yaml.load_all(text, Loader=loader) if document]  # both loaders are safe
+    except yaml.YAMLError as error:
+        raise CalicoError(f"the upstream manifest is not YAML: {error}") from error
+
+
+def with_images(obj: Object, images: Mapping[str, str]) -> Object:
+    """Take every container's image from the bundle, found by its last two path components; nothing is pulled when it is
+    there.
+    """
+    result = copy.deepcopy(obj)
+    pod = result["spec"]["template"]["spec"]
+    for container in [*pod.get("initContainers", []), *pod["containers"]]:
+        short = "/".join(container["image"].partition("@")[0].split("/")[-2:]).partition(":")[0]
+        if short not in images:
+            raise CalicoError(
+                f"{result['kind']} {result['metadata']['name']} wants image '{short}', which the bundle does not have"
+            )
+        container["image"] = images[short]
+        container["imagePullPolicy"] = "IfNotPresent"
+    return result
+
+
+def with_environment(container: Object, values: Mapping[str, str | None]) -> None:
+    """Set variables of a container in place; None removes one."""
+    kept = [entry for entry in container.get("env", []) if entry["name"] not in values]
+    container["env"] = kept + [{"name": name, "value": value} for name, value in values.items() if value is not None]
+
+
+def _node_environment(settings: Settings) -> dict[str, str | None]:
+    ipv6 = any(":" in cidr for cidr in settings.pod_cidrs)
+    typha = "calico-typha" if settings.typha_replicas else None
+    return {
+        # Pools are ours, as objects: the node must not make one of its own.
+        "NO_DEFAULT_POOLS": "true",
+        "CALICO_IPV4POOL_CIDR": None,
+        "CALICO_IPV4POOL_IPIP": None,
+        "CALICO_IPV4POOL_VXLAN": None,
+        "CALICO_IPV6POOL_VXLAN": None,
+        "IP": "autodetect",
+        "IP_AUTODETECTION_METHOD": "kubernetes-internal-ip",
+        "IP6": "autodetect" if ipv6 else None,
+        "IP6_AUTODETECTION_METHOD": "kubernetes-internal-ip" if ipv6 else None,
+        "FELIX_IPV6SUPPORT": "true" if ipv6 else "false",
+        # Also here, because it counts from the first start on, before the object is there.
+        "FELIX_IPTABLESBACKEND": str(settings.felix.get("iptablesBackend", "NFT")),
+        "FELIX_TYPHAK8SSERVICENAME": typha,
+    }
+
+
+def _daemon_set(obj: Object, settings: Settings, configuration: str) -> Object:
+    result = with_images(obj, settings.images)
+    result["spec"]["updateStrategy"] = {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxUnavailable": settings.max_unavailable},
+    }
+    template = result["spec"]["template"]
+    template["metadata"].setdefault("annotations", {})[CONFIGURATION_ANNOTATION] = configuration
+    for container in template["spec"]["containers"]:
+        if container["name"] == "calico-node":
+            with_environment(container, _node_environment(settings))
+            container.setdefault("resources", {})["requests"] = {"cpu": settings.node_cpu_request}
+    return result
+
+
+def _deployment(obj: Object, settings: Settings) -> Object:
+    result = with_images(obj, settings.images)
+    for container in result["spec"]["template"]["spec"]["containers"]:
+        container.setdefault("resources", {}).setdefault("requests", {})["cpu"] = settings.controllers_cpu_request
+        for entry in container.get("env", []):
+            if entry["name"] == "ENABLED_CONTROLLERS":
+                # MetalLB allocates LoadBalancer addresses: Calico's own controller (3.30) would do it a second time.
+                kept = [name for name in entry["value"].split(",") if name != "loadbalancer"]
+                entry["value"] = ",".join(kept)
+    return result
+
+
+def cni_configuration(text: str, settings: Settings) -> str:
+    """The CNI template with both address families asked for when the pods have both."""
+    versions = {ipaddress.ip_network(cidr).version for cidr in settings.pod_cidrs}
+    if versions == {4}:
+        return text
+    flags = {f"assign_ipv{version}": "true" if version in versions else "false" for version in (4, 6)}
+    addition = "".join(f',\n          "{key}": "{value}"' for key, value in flags.items())
+    return re.sub(r'("type": "calico-ipam")', lambda match: match.group(1) + addition, text)
+
+
+def _config_map(obj: Object, settings: Settings) -> Object:
+    result = copy.deepcopy(obj)
+    result["data"]["veth_mtu"] = str(settings.mtu)
+    result["data"]["calico_backend"] = "bird"
+    result["data"]["typha_service_name"] = "calico-typha" if settings.typha_replicas else "none"
+    result["data"]["cni_network_config"] = cni_configuration(result["data"]["cni_network_config"], settings)
+    return result
+
+
+def endpoint_config_map(settings: Settings) -> Object:
+    """Where calico-node finds the API without kube-proxy (read by upstream's ``envFrom``)."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "kubernetes-services-endpoint", "namespace": NAMESPACE},
+        "data": {"KUBERNETES_SERVICE_HOST": settings.api_host, "KUBERNETES_SERVICE_PORT": str(settings.api_port)},
+    }
+
+
+def _felix_properties(definitions: Iterable[Object]) -> set[str]:
+    for obj in definitions:
+        if obj["kind"] == "CustomResourceDefinition" and obj["spec"]["names"]["kind"] == "FelixConfiguration":
+            schema = obj["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+            return set(schema["properties"]["spec"]["properties"])
+    return set()
+
+
+def typha(settings: Settings) -> list[Object]:
+    """Typha between the nodes and the API, for clusters of more than about 50 nodes (one replica for each 100 to 200)."""
+    labels = {"k8s-app": "calico-typha"}
+    meta = {"name": "calico-typha", "namespace": NAMESPACE, "labels": labels}
+    probe = {
+        "httpGet": {"path": "/readiness", "port": 9098, "host": "localhost"},
+        "periodSeconds": 10,
+        "timeoutSeconds": 10,
+    }
+    environment = {
+        "TYPHA_LOGSEVERITYSCREEN": "info",
+        "TYPHA_LOGFILEPATH": "none",
+        "TYPHA_LOGSEVERITYSYS": "none",
+        "TYPHA_CONNECTIONREBALANCINGMODE": "kubernetes",
+        "TYPHA_DATASTORETYPE": "kubernetes",
+        "TYPHA_HEALTHENABLED": "true",
+        "TYPHA_SHUTDOWNTIMEOUTSECS": "300",
+    }
+    container = {
+        "name": "calico-typha",
+        "image": settings.images["calico/typha"],
+        "imagePullPolicy": "IfNotPresent",
+        "ports": [{"containerPort": TYPHA_PORT, "name": "calico-typha", "protocol": "TCP"}],
+        "envFrom": [{"configMapRef": {"name": "kubernetes-services-endpoint", "optional": True}}],
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "resources": {"requests": {"cpu": "100m"}},
+        "securityContext": {"runAsNonRoot": True, "allowPrivilegeEscalation": False},
+        "readinessProbe": probe,
+        "livenessProbe": {
+            "httpGet": {"path": "/liveness", "port": 9098, "host": "localhost"},
+            "periodSeconds": 30,
+            "initialDelaySeconds": 30,
+            "timeoutSeconds": 10,
+        },
+    }
+    spread = {
+        "podAntiAffinity": {
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "weight": 1,
+                    "podAffinityTerm": {
+                        "labelSelector": {"matchLabels": labels},
+                        "topologyKey": "kubernetes.io/hostname",
+                    },
+                }
+            ]
+        }
+    }
+    pod = {
+        "hostNetwork": True,
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "priorityClassName": "system-cluster-critical",
+        "serviceAccountName": "calico-node",
+        "securityContext": {"fsGroup": 65534},
+        "terminationGracePeriodSeconds": 300,
+        "tolerations": [{"effect": effect, "operator": "Exists"} for effect in ("NoSchedule", "NoExecute")],
+        "affinity": spread,
+        "containers": [container],
+    }
+    return [
+        {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": meta,
+         "spec": {"maxUnavailable": 1, "selector": {"matchLabels": labels}}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta,
+         "spec": {"selector": labels, "ports": [
+             {"name": "calico-typha", "port": TYPHA_PORT, "protocol": "TCP", "targetPort": "calico-typha"}]}},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta,
+         "spec": {"replicas": settings.typha_replicas, "revisionHistoryLimit": 2, "selector": {"matchLabels": labels},
+                  "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 1}},
+                  "template": {"metadata": {"labels": labels}, "spec": pod}}},
+    ]  # fmt: skip
+
+
+def objects(upstream: str, settings: Settings) -> list[Object]:
+    """Everything that Calico needs, from upstream's ``calico.yaml`` and the settings.
+
+    :raises CalicoError: the manifest is not the one that is expected, an image is not in the bundle, a setting does not
+    fit.
+    """
+    if not settings.api_host:
+        raise CalicoError("api_host is empty: calico-node has to reach the API before there are Services")
+    found = parse(upstream)
+    endpoint = endpoint_config_map(settings)
+    config_map = next((_config_map(obj, settings) for obj in found if obj["kind"] == "ConfigMap"), None)
+    kinds = {obj["kind"] for obj in found}
+    if config_map is None or not {"DaemonSet", "Deployment", "CustomResourceDefinition"} <= kinds:
+        raise CalicoError(f"the upstream manifest is not a calico.yaml: it has {', '.join(sorted(kinds)) or 'nothing'}")
+    # Pods read these at their start only, so a change has to make new pods.
+    text = json.dumps([endpoint["data"], config_map["data"]], sort_keys=True)
+    configuration = hashlib.sha256(text.encode()).hexdigest()[:16]
+    result = [endpoint]
+    for obj in found:
+        if obj["kind"] == "ConfigMap":
+            result.append(config_map)
+        elif obj["kind"] == "DaemonSet":
+            result.append(_daemon_set(obj, settings, configuration))
+        elif obj["kind"] == "Deployment":
+            result.append(_deployment(obj, settings))
+        else:
+            result.append(obj)
+    if settings.typha_replicas:
+        result += typha(settings)
+    custom = [
+        bgp_configuration(settings),
+        ipam_config(settings),
+        felix_configuration(settings, _felix_properties(found)),
+    ]
+    return [*result, *custom, *ip_pools(settings), *bgp_peers(settings)]
+
+
+def nodes_of(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """``{host: {rack, peers}}`` from each host's ``cluster_rack`` and ``cluster_bgp_peers``, in the order of the names.
+
+    A role's defaults do not reach into ``hostvars``, so theirs (no rack, no peers) are applied here.
+    """
+    return {
+        host: {"rack": hostvars[host].get("cluster_rack") or "", "peers": hostvars[host].get("cluster_bgp_peers") or []}
+        for host in sorted(hosts)
+    }
