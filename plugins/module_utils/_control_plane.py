@@ -8,7 +8,9 @@ from __future__ import annotations
 import base64
 import binascii
 import http.client
+import json
 import os
+import re
 import ssl
 import time
 import typing as t
@@ -300,3 +302,56 @@ def component_health(component: str, manifest: str, server: str, ca: str) -> str
     finally:
         connection.close()
     return "" if answer.status == 200 else f"status {answer.status}: {' '.join(text.split())[:200]}"
+
+
+# --- what a control plane says of itself
+
+
+def own_server(manifest: str) -> str:
+    """URL of the apiserver that a manifest starts; empty when it does not say."""
+    command = core.manifest_command(manifest)
+    address, port = core.flag_of(command, "advertise-address"), core.flag_of(command, "secure-port", "6443")
+    return f"https://{f'[{address}]' if ':' in address else address}:{port}" if address else ""
+
+
+def own_name(flags: str, hostname: str) -> str:
+    """The node's name: what kubeadm told the kubelet (``kubeadm-flags.env``), else the host's name in lower case."""
+    found = re.search(r"--hostname-override=([^\s\"]+)", flags)
+    return found.group(1) if found else hostname.lower()
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The answer of ``control_plane_probe``. ``started``: something of a control plane stands here; ``member``: nothing of a whole one is missing."""
+
+    node_name: str
+    started: bool = False
+    healthy: bool = False
+    initialised: bool = False
+    member: bool = False
+    version: str = ""
+    reachable: bool = True
+
+
+def probe(paths: Paths, hostname: str) -> Probe:
+    """Ask a control plane what it is. Nothing fails: what cannot be asked is not so."""
+    name = own_name(read_text(paths.kubelet_settings[1]) or "", hostname)
+    state = observe_files(paths, control_plane=True)
+    server = own_server(read_text(paths.manifest(core.COMPONENTS[0])) or "")
+    if not state.traces:
+        return Probe(name)
+    state = with_kubelet(state)
+    ready = bool(server) and os.path.exists(paths.ca) and not anonymous_ready(server, paths.ca)
+    found = Probe(name, started=True, healthy=ready)
+    if not ready or "admin" not in state.kubeconfigs:
+        return found
+    try:
+        with KubeApi(load_credentials(paths.kubeconfig("admin"), server=server), timeout=10.0, deadline=5.0) as api:
+            version = str(json.loads(api.raw("/version", deadline=5.0).text).get("gitVersion", ""))
+            one = core.CLUSTER_CONFIGURATION
+            cluster = api.get(one.api_version, one.kind, one.name, one.namespace)
+            state = with_node(replace(state, ready=True), api, name)
+    except (KubeApiError, ValueError):
+        return found
+    member = not core.plan_join(state, control_plane=True) and bool(state.registered)
+    return replace(found, initialised=cluster is not None, member=member, version=version)

@@ -21,8 +21,7 @@ PKI = "/etc/kubernetes/pki"
 AUDIT_DIRECTORY = "/etc/kubernetes/audit"
 AUDIT_POLICY = f"{AUDIT_DIRECTORY}/policy.yaml"
 AUDIT_LOG_DIRECTORY = "/var/log/kubernetes/audit"
-ENCRYPTION_DIRECTORY = "/etc/kubernetes/encryption"
-ENCRYPTION_CONFIGURATION = f"{ENCRYPTION_DIRECTORY}/config.yaml"
+ENCRYPTION_CONFIGURATION = f"{PKI}/encryption.json"  # role pki keeps it the same on all control planes
 AUDIT_CHECKSUM_VARIABLE = "BARE_METAL_KUBERNETES_AUDIT_POLICY"
 CRI_SOCKET = "unix:///run/containerd/containerd.sock"
 CONTROL_PLANE_TAINT = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
@@ -188,7 +187,6 @@ def _apiserver(cluster: ClusterSettings) -> dict[str, Any]:
         "extraVolumes": [
             _mount("audit-policy", AUDIT_DIRECTORY, read_only=True),
             _mount("audit-log", AUDIT_LOG_DIRECTORY, read_only=False),
-            _mount("encryption", ENCRYPTION_DIRECTORY, read_only=True),
         ],
     }
     if cluster.audit_policy_checksum:
@@ -267,12 +265,18 @@ def _registration(node: NodeSettings) -> dict[str, Any]:
 
 
 def init_configuration(node: NodeSettings) -> dict[str, Any]:
-    """``InitConfiguration``. kubeadm always makes a bootstrap token, by default one that lets nodes join for a day: this one signs only, for a minute."""
+    """``InitConfiguration``. kubeadm always makes a bootstrap token, by default one that lets nodes join for a day: this one's group may do nothing, and it
+    lives for a minute."""
     return {
         "apiVersion": KUBEADM_API,
         "kind": "InitConfiguration",
         "bootstrapTokens": [
-            {"description": "Made by kubeadm init, not used to join.", "ttl": "1m0s", "usages": ["signing"]}
+            {
+                "description": "Made by kubeadm init, not used to join.",
+                "groups": ["system:bootstrappers:unused"],
+                "ttl": "1m0s",
+                "usages": ["authentication"],
+            }
         ],
         "localAPIEndpoint": {"advertiseAddress": node.ip, "bindPort": node.api_port},
         "nodeRegistration": _registration(node),
