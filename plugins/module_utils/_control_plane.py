@@ -22,6 +22,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api im
     Credentials,
     KubeApi,
     KubeApiError,
+    load_credentials,
     ssl_context,
 )
 
