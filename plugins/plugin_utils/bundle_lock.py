@@ -94,7 +94,13 @@ SCHEMA: dict[str, Any] = _object(
             ),
             upstream=_object(
                 [],
-                files={"type": "array", "items": _object(["name", "url"], name=_STRING, url=_STRING, member=_STRING)},
+                files={
+                    "type": "array",
+                    "items": {
+                        **_object(["url"], name=_STRING, url=_STRING, members=_map(_STRING)),
+                        "oneOf": [{"required": ["name"]}, {"required": ["members"]}],
+                    },
+                },
                 images={"type": "array", "items": _object(["name", "tag"], name=_IMAGE_NAME, tag=_STRING)},
             ),
             versions=_map(
@@ -231,6 +237,10 @@ class Lock:
         """Names of the release sets."""
         return tuple(self._data["release_sets"])
 
+    def kubernetes_versions(self, release_set: str) -> tuple[str, ...]:
+        """The versions of Kubernetes that a release set knows."""
+        return tuple(self._data["release_sets"][release_set]["kubernetes_versions"])
+
     def release(self, name: str, kubernetes_version: str = "") -> Release:
         """A release set; ``kubernetes_version`` steps Kubernetes back to another version that the set knows."""
         if name not in self._data["release_sets"]:
@@ -293,7 +303,8 @@ class Lock:
                 raise BundleError(
                     f"The lock has no sha256 of {artifact} for {component} {version} on {architecture} ({url})."
                 )
-            files.append(UpstreamFile(item["name"], url, sums[artifact], fill(item.get("member", ""))))
+            for name, member in _members(item).items():
+                files.append(UpstreamFile(name, url, sums[artifact], fill(member)))
         return tuple(files)
 
     def upstream_images(self, component: str, version: str, architecture: str) -> tuple[UpstreamImage, ...]:
@@ -340,6 +351,11 @@ class Fill:
 
 
 PLACEHOLDERS = ("component", "version", "number", "major", "minor", "patch", "arch")
+
+
+def _members(item: Mapping[str, Any]) -> Mapping[str, str]:
+    """Bundle names of an upstream file and the path of each inside the archive (empty: the file itself)."""
+    return dict(item["members"]) if "members" in item else {item["name"]: ""}
 
 
 def _build_image(image: Mapping[str, Any], fill: Fill) -> BuildImage:
@@ -483,7 +499,7 @@ def _duplicate_problems(data: Mapping[str, Any]) -> list[str]:
         for name, component in data["components"].items():
             part = component.get(recipe, {})
             files = part.get("files", {})
-            names = list(files) if isinstance(files, Mapping) else [item["name"] for item in files]
+            names = list(files) if isinstance(files, Mapping) else [name for item in files for name in _members(item)]
             entries = [("file", item) for item in names] + [("image", item["name"]) for item in part.get("images", ())]
             for entry in entries:
                 if entry in owner:

@@ -37,12 +37,15 @@ def lock_data(tmp_path: Path) -> dict[str, Any]:
             "kubernetes": {
                 "description": "released",
                 "upstream": {
-                    "files": [{"name": "kubelet", "url": "https://a.example/{version}/{arch}/kubelet"}],
+                    "files": [
+                        {"name": "kubelet", "url": "https://a.example/{version}/{arch}/kubelet"},
+                        {"url": "https://a.example/x-{arch}.tgz", "members": {"x": "x-{number}/x", "y": "./y"}},
+                    ],
                     "images": [{"name": "registry.example/kube-proxy", "tag": "{version}"}],
                 },
                 "versions": {
                     "v1.36.3": {
-                        "sha256": {"amd64": {"kubelet": SUM}},
+                        "sha256": {"amd64": {"kubelet": SUM, "x-amd64.tgz": "b" * 64}},
                         "digests": {"amd64": {"registry.example/kube-proxy": f"sha256:{SUM}"}},
                     },
                     "v1.35.4": {},
@@ -118,6 +121,7 @@ def test_the_required_toolchain_can_compile_every_go_mod() -> None:
     ("path", "value", "reason"),
     [
         ("schema", 2, "schema: 1 was expected"),
+        ("components.kubernetes.upstream.files", [{"url": "x"}], "components.kubernetes.upstream.files.0: "),
         ("components.tool.build.tolls", {}, "components.tool.build: Additional properties"),
         ("components.tool.description", "", "components.tool.description: '' "),
         (
@@ -237,8 +241,10 @@ def test_a_version_without_go_mod_cannot_be_built(lock_data: dict[str, Any], tmp
 
 def test_upstream_entries_are_complete(lock_data: dict[str, Any], tmp_path: Path) -> None:
     lock = parse_lock(lock_data, tmp_path)
-    (file,) = lock.upstream_files("kubernetes", "v1.36.3", "amd64")
-    assert (file.url, file.sha256) == ("https://a.example/v1.36.3/amd64/kubelet", SUM)
+    file, *members = lock.upstream_files("kubernetes", "v1.36.3", "amd64")
+    assert (file.url, file.sha256, file.member) == ("https://a.example/v1.36.3/amd64/kubelet", SUM, "")
+    assert [(member.name, member.member) for member in members] == [("x", "x-1.36.3/x"), ("y", "./y")]
+    assert {(member.url, member.sha256) for member in members} == {("https://a.example/x-amd64.tgz", "b" * 64)}
     (image,) = lock.upstream_images("kubernetes", "v1.36.3", "amd64")
     assert (image.name, image.tag, image.digest) == ("registry.example/kube-proxy", "v1.36.3", f"sha256:{SUM}")
     assert lock.has_upstream("kubernetes")
