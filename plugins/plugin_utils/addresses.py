@@ -8,7 +8,6 @@ Pure. Numbers of addresses are plain integers, prefix lengths are bits. Errors t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,14 +21,6 @@ else:
     NETADDR_MISSING = None
 
 BITS = {4: 32, 6: 128}
-
-# Calico accepts IPv4 blocks from /20 to /32 and IPv6 blocks from /116 to /128 (IPPool reference, `blockSize`).
-CALICO_BLOCK_SIZES = {4: (20, 32), 6: (116, 128)}
-CALICO_DEFAULT_BLOCK_SIZES = {4: 26, 6: 122}
-# IPAMConfiguration `maxBlocksPerHost` of Calico's manifests.
-CALICO_MAX_BLOCKS_PER_HOST = 20
-# Addresses planned for each pod: while a pod is replaced, the old one still holds its address and IPAM frees it late.
-HEADROOM = 2
 
 
 class AddressError(ValueError):
@@ -141,20 +132,6 @@ def overlaps(spans: Iterable[Span]) -> Iterator[tuple[Span, Span]]:
             yield reach, span
         if reach is None or reach.family != span.family or span.last > reach.last:
             reach = span
-
-
-def calico_block_size(pods_per_node: int, family: int = 4) -> int:
-    """The prefix length of a Calico block that holds a node's pods with headroom, so that a node needs one block and announces one route.
-
-    500 pods, 1,000 addresses: /22. Never smaller than Calico's default block, never larger than the largest that it accepts.
-    """
-    wanted = BITS[family] - max(pods_per_node * HEADROOM - 1, 0).bit_length()
-    return max(CALICO_BLOCK_SIZES[family][0], min(CALICO_DEFAULT_BLOCK_SIZES[family], wanted))
-
-
-def blocks_needed(pods_per_node: int, block_size: int, family: int = 4, headroom: int = HEADROOM) -> int:
-    """How many blocks of the prefix length ``block_size`` a node needs for its pods; at least one."""
-    return max(1, math.ceil(pods_per_node * headroom / (1 << (BITS[family] - block_size))))
 
 
 def blocks_in(pool: Span, block_size: int) -> int:

@@ -89,29 +89,6 @@ def test_special(text: str, word: str) -> None:
     assert bool(word) == bool(found)
 
 
-@pytest.mark.parametrize(
-    ("pods", "family", "expected"),
-    [(500, 4, 22), (512, 4, 22), (513, 4, 21), (110, 4, 24), (30, 4, 26), (1, 4, 26), (2048, 4, 20), (5000, 4, 20), (500, 6, 118), (20, 6, 122)],
-)  # fmt: skip
-def test_calico_block_size(pods: int, family: int, expected: int) -> None:
-    assert addresses.calico_block_size(pods, family) == expected
-
-
-@given(st.integers(1, 2048))
-def test_one_block_is_enough_and_none_is_wasted(pods: int) -> None:
-    size = addresses.calico_block_size(pods)
-    assert addresses.blocks_needed(pods, size) == 1
-    if size < addresses.CALICO_DEFAULT_BLOCK_SIZES[4]:
-        assert 1 << (32 - size - 1) < pods * addresses.HEADROOM
-
-
-@given(st.integers(1, 5000), st.integers(20, 32), st.integers(1, 3))
-def test_blocks_needed_is_the_least_that_fits(pods: int, size: int, headroom: int) -> None:
-    blocks, addresses_in_block = addresses.blocks_needed(pods, size, headroom=headroom), 1 << (32 - size)
-    assert blocks * addresses_in_block >= pods * headroom
-    assert blocks == 1 or (blocks - 1) * addresses_in_block < pods * headroom
-
-
 @st.composite
 def v4_networks(draw: st.DrawFn) -> str:
     prefix = draw(st.integers(8, 32))

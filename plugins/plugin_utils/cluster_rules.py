@@ -1,0 +1,764 @@
+# Copyright: (c) 2026, the bare_metal.kubernetes maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of ``validate_cluster``: each is a function of the inventory's :class:`View` that yields what it finds.
+
+Pure. A value that a rule cannot use (missing, of a wrong type) is another rule's problem and is passed over. The work grows with the number of
+hosts, never with its square.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, calico, cluster_schema
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.addresses import Span
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import (
+    CLUSTER_GROUPS,
+    Host,
+    Problem,
+    View,
+    key_of,
+    some,
+)
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_schema import shown, suggestion
+
+OTHER_GROUPS = ("bundle_server", "routers", "outside")
+
+# What a host, a rack or a pool may have for itself. Every other cluster_* variable has one value in the whole cluster.
+HOST_VARIABLES = frozenset(
+    {
+        "cluster_bgp_as_number",
+        "cluster_bgp_peers",
+        "cluster_bundle_registry",
+        "cluster_kernel_parameters",
+        "cluster_kubelet_configuration",
+        "cluster_node_ip",
+        "cluster_node_labels",
+        "cluster_node_taints",
+        "cluster_pods_per_node",
+        "cluster_rack",
+    }
+)
+# Looked up when the bundle is there; it is no input.
+COMPUTED_VARIABLES = frozenset({"cluster_bundle_manifest"})
+
+DOCKER_DEFAULT = "172.17.0.0/16"
+# kube-apiserver refuses a service range of more than 20 host bits (--service-cluster-ip-range); the tenth address is the DNS Service's.
+SERVICE_HOST_BITS = 20
+DNS_INDEX = 10
+API_PORT = 6443
+# "Considerations for large clusters", kubernetes.io: no more than 5,000 nodes and 150,000 pods.
+LARGEST_CLUSTER_NODES = 5000
+LARGEST_CLUSTER_PODS = 150_000
+
+Rule = Callable[[View], Iterator[Problem]]
+RULES: dict[str, Rule] = {}
+
+
+def rule(function: Rule) -> Rule:
+    """Register a rule under its function's name."""
+    RULES[function.__name__] = function
+    return function
+
+
+# --- variables, one by one
+
+
+@rule
+def evaluable(view: View) -> Iterator[Problem]:
+    """A template that cannot be evaluated would stop the run somewhere in the middle."""
+    for host in view.input.hosts:
+        for name, reason in host.failures.items():
+            text = cluster_schema.HIDDEN if cluster_schema.is_secret(name) else reason
+            fix = "define what it refers to, or correct the expression"
+            yield Problem(name, f"cannot be evaluated: {text}", fix, "", (host.name,), view.source(host, name))
+
+
+@rule
+def fits_declaration(view: View) -> Iterator[Problem]:
+    """Types, choices, ranges and forms, from the roles' argument specs."""
+    for host, finding in view.findings:
+        yield Problem(
+            finding.path,
+            finding.reason,
+            finding.fix,
+            finding.value,
+            (host.name,),
+            view.source(host, finding.path),
+        )
+
+
+@rule
+def known_names(view: View) -> Iterator[Problem]:
+    """A misspelt variable is silent in Ansible: the default is used."""
+    prefixes = tuple(f"{role}_" for role in view.input.specs)
+    verdicts: dict[str, tuple[str, str, bool] | None] = {}
+    for host in view.input.hosts:
+        for name, source in host.given.items():
+            if name not in verdicts:
+                verdicts[name] = _name_verdict(name, prefixes, view.options)
+            verdict = verdicts[name]
+            if verdict:
+                reason, fix, warning = verdict
+                yield Problem(name, reason, fix, "", (host.name,), source, warning)
+
+
+def _name_verdict(name: str, prefixes: tuple[str, ...], known: Iterable[str]) -> tuple[str, str, bool] | None:
+    if name in known:
+        return None
+    if name.startswith("__") and name[2:].startswith(prefixes):
+        return (
+            "is computed by a role, not set",
+            suggestion(name[2:], known) or "set the public variables that it follows from",
+            False,
+        )
+    near = suggestion(name, known)
+    if name.startswith(prefixes):
+        role = next(prefix[:-1] for prefix in prefixes if name.startswith(prefix))
+        return (
+            f"is not a variable of the role {role}",
+            near or f"see ansible-doc -t role bare_metal.kubernetes.{role}",
+            False,
+        )
+    if near and near.partition(" mean ")[2].rstrip("?").split("_")[1:] == name.split("_")[1:]:
+        return "looks like a misspelt variable of ours; as it stands nothing reads it", near, True
+    return None
+
+
+@rule
+def one_value_in_the_cluster(view: View) -> Iterator[Problem]:
+    """What the cluster has one of cannot differ between hosts."""
+    for name in sorted(view.input.specs.get("cluster", {})):
+        if name in HOST_VARIABLES or name in COMPUTED_VARIABLES:
+            continue
+        users: dict[str, list[Host]] = {}
+        for host in view.members:
+            if view.value(host, name) is not None:
+                users.setdefault(key_of(view.value(host, name)), []).append(host)
+        if len(users) > 1:
+            parts = [
+                f"{shown(name, view.value(hosts[0], name))} on {some([host.name for host in hosts])}"
+                for _text, hosts in sorted(users.items(), key=lambda item: -len(item[1]))
+            ]
+            yield view.cluster_problem(
+                name,
+                f"has one value in a cluster, here it is {', '.join(parts[:4])}",
+                "set it for all hosts (group_vars/all)",
+            )
+
+
+# --- topology
+
+
+@rule
+def groups_exist(view: View) -> Iterator[Problem]:
+    """Without a control plane or etcd there is no cluster."""
+    for name in ("control_plane", "etcd"):
+        if view.group(name):
+            continue
+        near = suggestion(name, (group for group in view.input.groups if group not in CLUSTER_GROUPS + OTHER_GROUPS))
+        state = "has no hosts" if name in view.input.groups else "does not exist"
+        fix = (
+            "put 3 hosts into it"
+            if name == "control_plane"
+            else "make it, with the group control_plane as its child, or with hosts of its own"
+        )
+        yield Problem(f"group {name}", state, f"{fix}{'; ' + near if near else ''}")
+
+
+@rule
+def etcd_can_vote(view: View) -> Iterator[Problem]:
+    """An even number of members survives no more failures than the odd one below it, and can split into halves."""
+    count = len(view.group("etcd"))
+    if count and count not in (1, 3, 5, 7):
+        lower = max(number for number in (1, 3, 5, 7) if number < count)
+        reason = f"has {count} members: a quorum of {count // 2 + 1} survives {(count - 1) // 2} failures, as {lower} members do"
+        yield Problem("group etcd", reason, f"use 3, 5 or 7 members; {lower} of these hosts do")
+
+
+@rule
+def survives_a_failure(view: View) -> Iterator[Problem]:
+    """A cluster of one is possible, and no high availability."""
+    for name, words in (("etcd", "the cluster's state"), ("control_plane", "the API")):
+        count = len(view.group(name))
+        if count == 1 or (name == "control_plane" and count == 2):
+            reason = f"has {count} host{'s' if count > 1 else ''}: {words} does not survive the loss of one{' with headroom' if count > 1 else ''}"
+            yield Problem(f"group {name}", reason, "use 3 hosts", warning=True)
+
+
+@rule
+def one_role_a_host(view: View) -> Iterator[Problem]:
+    """A host is a control plane or a worker, and neither is a router nor outside."""
+    workers = {host.name for host in view.group("workers")}
+    for host in view.group("control_plane"):
+        if host.name in workers:
+            fix = "take it out of one of them; a control plane that shall run pods has cluster_node_taints: []"
+            yield Problem("groups control_plane and workers", "have the same host", fix, hosts=(host.name,))
+    members = {host.name for host in view.members}
+    for name in ("routers", "outside"):
+        for host in view.group(name):
+            if host.name in members:
+                reason = "has a host of the cluster; the group is for machines beside it"
+                yield Problem(f"group {name}", reason, f"take it out of {name}", hosts=(host.name,))
+
+
+@rule
+def pods_have_a_place(view: View) -> Iterator[Problem]:
+    """Without workers every pod needs a control plane without taints."""
+    if view.group("workers") or not view.group("control_plane"):
+        return
+    if all(view.value(host, "cluster_node_taints") != [] for host in view.group("control_plane")):
+        yield Problem(
+            "group workers",
+            "has no hosts, and no control plane is schedulable: no pod of yours can run",
+            "add workers, or set cluster_node_taints: [] for the control planes",
+            warning=True,
+        )
+
+
+@rule
+def host_names(view: View) -> Iterator[Problem]:
+    """An inventory name becomes the node's name."""
+    seen: dict[str, str] = {}
+    for host in view.members:
+        lower = host.name.lower()
+        if not cluster_schema.is_dns_name(host.name):
+            fix = (
+                f"name it {lower}"
+                if cluster_schema.is_dns_name(lower)
+                else "use lower-case letters, digits and hyphens, dots between parts"
+            )
+            yield Problem(
+                "inventory_hostname",
+                "is not a DNS name (RFC 1123), and becomes the node's name",
+                fix,
+                shown("", host.name),
+                (host.name,),
+            )
+        if lower in seen:
+            reason = f"differs from {shown('', seen[lower])} in case only"
+            yield Problem(
+                "inventory_hostname",
+                reason,
+                "give each host a name of its own",
+                shown("", host.name),
+                (host.name,),
+            )
+        seen.setdefault(lower, host.name)
+
+
+# --- addresses
+
+
+@rule
+def own_addresses(view: View) -> Iterator[Problem]:
+    """Every host has an address of its own that others can reach."""
+    owners: dict[Span, Host] = {}
+    pod_families = set(addresses.families(view.pods))
+    for host, span in view.node_addresses:
+        bare = replace(span, label="")
+        special = addresses.is_special(span)
+        if special:
+            yield view.about(
+                host,
+                "cluster_node_ip",
+                f"is {special}",
+                "give the address by which the other hosts reach this one",
+            )
+        elif bare in owners:
+            reason = f"is {owners[bare].name}'s address too"
+            yield view.about(host, "cluster_node_ip", reason, "give each host its own address")
+        elif pod_families and span.family not in pod_families:
+            reason = f"is IPv{span.family}, cluster_pod_cidrs has {' and '.join(f'IPv{family}' for family in sorted(pod_families))} only"
+            yield view.about(
+                host,
+                "cluster_node_ip",
+                reason,
+                "use addresses of one family, or add a pod and a service network of this one",
+            )
+        owners.setdefault(bare, host)
+
+
+@rule
+def families(view: View) -> Iterator[Problem]:
+    """One network, or one of each family, in the same order for pods and Services."""
+    found = {"cluster_pod_cidrs": view.pods, "cluster_service_cidrs": view.services}
+    for name, spans in found.items():
+        value = view.common(name)
+        if value is not None and not 1 <= len(value) <= 2:
+            yield view.cluster_problem(name, f"has {len(value)} networks", "give one, or one IPv4 and one IPv6 network")
+        elif len(spans) == 2 and spans[0].family == spans[1].family:
+            yield view.cluster_problem(
+                name,
+                f"has two IPv{spans[0].family} networks",
+                "give one, or one of each family (dual stack)",
+            )
+    pods, services = (addresses.families(spans) for spans in found.values())
+    if pods and services and pods != services and len(set(pods)) == len(pods) and len(set(services)) == len(services):
+        words = " then ".join(f"IPv{family}" for family in pods)
+        yield view.cluster_problem(
+            "cluster_service_cidrs",
+            "has not the families of cluster_pod_cidrs in its order",
+            f"give {words}",
+        )
+
+
+@rule
+def nothing_overlaps(view: View) -> Iterator[Problem]:
+    """Two owners of one address: packets go to the wrong one, often weeks later."""
+    spans = [*view.pods, *view.services, *(span for _name, span in view.pools)]
+    hosts = {replace(span, label=""): span for _host, span in view.node_addresses}
+    routers = {
+        addresses.address(peer["address"], "BGP router (cluster_bgp_peers)")
+        for host in view.nodes
+        for peer in view.value(host, "cluster_bgp_peers") or ()
+    }
+    endpoint = view.endpoint()
+    taken = set(hosts) | {replace(span, label="") for span in routers}
+    spans += [*hosts.values(), *(span for span in routers if replace(span, label="") not in hosts)]
+    if endpoint and not addresses.is_special(endpoint) and replace(endpoint, label="") not in taken:
+        spans.append(endpoint)
+    for one, other in addresses.overlaps(spans):
+        name = re.findall(r"\((\w+)\)", other.label)[-1]
+        reason = f"{other.label}: {other.text} overlaps {one.label}: {one.text}"
+        yield Problem(name, reason, "give each its own range", source=_any_source(view, name))
+
+
+def _any_source(view: View, name: str) -> str:
+    return next((source for host in view.members if (source := view.source(host, name))), "")
+
+
+@rule
+def docker_default(view: View) -> Iterator[Problem]:
+    """A Docker daemon, when one is installed, takes this network for its bridge."""
+    bridge = addresses.network(DOCKER_DEFAULT)
+    for name, spans in (("cluster_pod_cidrs", view.pods), ("cluster_service_cidrs", view.services)):
+        if any(span.overlaps(bridge) for span in spans):
+            reason = f"overlaps {DOCKER_DEFAULT}, the default of Docker's bridge"
+            yield view.cluster_problem(
+                name,
+                reason,
+                "use another range, or make sure that no machine around runs Docker",
+                warning=True,
+            )
+
+
+@rule
+def service_range(view: View) -> Iterator[Problem]:
+    """kube-apiserver bounds the range; its first address is the API's, the tenth the DNS Service's."""
+    for span in view.services:
+        bits = span.size.bit_length() - 1
+        longest = addresses.BITS[span.family]
+        if bits > SERVICE_HOST_BITS:
+            reason = f"{span.text} has {bits} host bits, kube-apiserver allows {SERVICE_HOST_BITS}"
+            yield view.cluster_problem("cluster_service_cidrs", reason, f"use /{longest - SERVICE_HOST_BITS} or longer")
+        elif span.size <= DNS_INDEX + 1:
+            reason = f"{span.text} has {span.size} addresses, the DNS Service takes number {DNS_INDEX}"
+            yield view.cluster_problem("cluster_service_cidrs", reason, f"use /{longest - 4} or shorter, /16 is common")
+
+
+@rule
+def pods_have_addresses(view: View) -> Iterator[Problem]:
+    """Blocks for every node's pods, and for twice as many: addresses of ended pods linger while new ones start."""
+    if view.common("cluster_network_plugin") != "calico":
+        return
+    counts = view.pods_per_node()
+    if not counts or not view.pods:
+        return
+    size = view.block_size(max(counts))
+    for pool in view.pods:
+        block = size if pool.family == 4 else 128 - (32 - size)
+        have = addresses.blocks_in(pool, block)
+        addresses_in_block = 1 << (addresses.BITS[pool.family] - block)
+        if not have:
+            reason = f"{pool.text} is smaller than one block (/{block})"
+            yield view.cluster_problem(
+                "cluster_pod_cidrs",
+                reason,
+                "use a larger network, or a longer cluster_calico_block_size",
+            )
+            continue
+        once = sum(nodes * max(1, -(-pods // addresses_in_block)) for pods, nodes in counts.items())
+        twice = sum(nodes * calico.blocks_needed(pods, size) for pods, nodes in counts.items())
+        if twice > have:
+            nodes = sum(counts.values())
+            sums = " + ".join(f"{number} x {pods}" for pods, number in sorted(counts.items()))
+            need, words = (
+                (once, "pods") if once > have else (twice, f"pods with {calico.ADDRESSES_PER_POD} addresses each")
+            )
+            reason = f"{pool.text} has {have} blocks of /{block}; {nodes} nodes ({sums} {words}) need {need}"
+            fix = f"use /{addresses.BITS[pool.family] - ((twice - 1).bit_length() + addresses_in_block.bit_length() - 1)} or shorter, or fewer pods per node"
+            yield view.cluster_problem("cluster_pod_cidrs", reason, fix, warning=once <= have)
+
+
+# --- the API's address
+
+
+@rule
+def endpoint_fits_mode(view: View) -> Iterator[Problem]:
+    """Each mode needs an address of another kind."""
+    mode, address = view.common("cluster_api_endpoint_mode"), view.common("cluster_api_endpoint_address")
+    if mode is None or address is None:
+        return
+    name, span = "cluster_api_endpoint_address", view.endpoint()
+    loopback = span is not None and addresses.is_special(span) == "a loopback address"
+    if mode == "local":
+        if not loopback:
+            yield view.cluster_problem(
+                name,
+                "is not a loopback address; with the mode local every node answers for itself",
+                "remove it, or choose another cluster_api_endpoint_mode",
+            )
+        return
+    if address == "":
+        yield view.cluster_problem(
+            name,
+            f"is empty, the mode {mode} needs it",
+            "give the address of the API endpoint",
+            value="",
+        )
+    elif span is not None and addresses.is_special(span):
+        yield view.cluster_problem(
+            name,
+            f"is {addresses.is_special(span)}; with the mode {mode} other hosts must reach it",
+            "give an address that all hosts reach",
+        )
+    elif mode == "keepalived" and span is None:
+        yield view.cluster_problem(
+            name,
+            "is a name; keepalived needs the address itself",
+            "give the address, and the name in cluster_api_certificate_sans",
+        )
+
+
+@rule
+def endpoint_is_nobodys(view: View) -> Iterator[Problem]:
+    """An endpoint that is one host's own address goes down with that host."""
+    mode, span = view.common("cluster_api_endpoint_mode"), view.endpoint()
+    if mode not in ("keepalived", "external") or span is None:
+        return
+    for host, own in view.node_addresses:
+        if (own.family, own.first) == (span.family, span.first):
+            yield view.cluster_problem(
+                "cluster_api_endpoint_address",
+                f"is {host.name}'s own address; the API is gone when that host is",
+                "use a free address" if mode == "keepalived" else "use the load balancer's address",
+                warning=mode == "external",
+            )
+
+
+@rule
+def endpoint_port(view: View) -> Iterator[Problem]:
+    """On a node, kube-apiserver has its port on all addresses."""
+    port = view.common("cluster_api_endpoint_port")
+    if (
+        port is not None
+        and view.common("cluster_api_endpoint_mode") == "local"
+        and cluster_schema.as_int(port) == API_PORT
+    ):
+        yield view.cluster_problem(
+            "cluster_api_endpoint_port",
+            "is kube-apiserver's own port on the control planes, HAProxy cannot have it too",
+            "use 7443",
+        )
+
+
+@rule
+def vip_in_one_segment(view: View) -> Iterator[Problem]:
+    """VRRP moves an address between neighbours on one layer-2 segment; behind a rack's router there are no neighbours."""
+    span = view.endpoint()
+    if view.common("cluster_api_endpoint_mode") != "keepalived" or span is None:
+        return
+    planes = view.group("control_plane")
+    own = {host.name: address for host, address in view.node_addresses}
+    lengths = {view.number(host, "api_endpoint_vrrp_prefix_length") for host in planes} - {None}
+    length = lengths.pop() if len(lengths) == 1 else None
+    fix = "put the control planes and the address into one segment, or use the mode local or external"
+    if length is not None and length < addresses.BITS[span.family]:
+        segment = addresses.network(str(ipaddress.ip_network(f"{span.text}/{length}", strict=False)))
+        outside = [host for host in planes if host.name in own and not segment.contains(own[host.name])]
+        for host in outside:
+            reason = (
+                f"is not in {segment.text}, the segment of the endpoint {span.text} (api_endpoint_vrrp_prefix_length)"
+            )
+            yield view.about(host, "cluster_node_ip", reason, fix)
+        return
+    racks = sorted({str(view.value(host, "cluster_rack") or "") for host in planes})
+    if len(racks) > 1:
+        reason = f"is one layer-2 address for control planes in {len(racks)} racks ({some(racks)})"
+        fix += "; when the racks are one segment, say so with api_endpoint_vrrp_prefix_length"
+        yield view.cluster_problem("cluster_api_endpoint_address", reason, fix)
+
+
+# --- versions and the bundle
+
+
+@rule
+def version_in_lock(view: View) -> Iterator[Problem]:
+    """Only what the lock file pins is installed."""
+    release_set, version = view.common("cluster_release_set"), view.common("cluster_kubernetes_version")
+    versions = view.input.kubernetes_versions.get(release_set, ())
+    if version and versions and version not in versions:
+        fix = suggestion(version, versions) or f"choose one of {', '.join(versions)}"
+        yield view.cluster_problem(
+            "cluster_kubernetes_version",
+            f"is not in the lock file for the release set {release_set}",
+            fix,
+        )
+
+
+@rule
+def bundle_can_be_had(view: View) -> Iterator[Problem]:
+    """Each source of the bundle has its conditions."""
+    source, release_set = view.common("cluster_bundle_source"), view.common("cluster_release_set")
+    if source == "mirror" and view.common("cluster_bundle_mirror_url") == "":
+        yield view.cluster_problem(
+            "cluster_bundle_mirror_url",
+            "is empty, cluster_bundle_source: mirror needs it",
+            "give the mirror's base URL",
+            value="",
+        )
+    if source == "build" and release_set in view.input.unbuildable:
+        reason = f"cannot be built: {view.input.unbuildable[release_set]}"
+        yield view.cluster_problem(
+            "cluster_release_set",
+            reason,
+            "use cluster_release_set: built, or another cluster_bundle_source",
+        )
+
+
+# --- BGP and load balancing
+
+
+@rule
+def bgp_peers(view: View) -> Iterator[Problem]:
+    """A session is with another machine, once, and for every node or for none."""
+    if view.common("cluster_network_plugin") != "calico":
+        return
+    with_peers: list[Host] = []
+    without: list[Host] = []
+    for host in view.nodes:
+        peers = view.value(host, "cluster_bgp_peers")
+        if peers is None:
+            continue
+        (with_peers if peers else without).append(host)
+        seen: set[tuple[int, int]] = set()
+        for index, peer in enumerate(peers):
+            span = addresses.address(peer["address"])
+            path = f"cluster_bgp_peers[{index}].address"
+            if view.value(host, "cluster_node_ip") is not None and span == addresses.address(
+                view.value(host, "cluster_node_ip")
+            ):
+                yield view.about(host, path, "is the host itself", "give the router's address", value=peer["address"])
+            elif addresses.is_special(span):
+                yield view.about(
+                    host,
+                    path,
+                    f"is {addresses.is_special(span)}",
+                    "give the router's address",
+                    value=peer["address"],
+                )
+            elif (span.family, span.first) in seen:
+                yield view.about(host, path, "is in the list twice", "keep one of them", value=peer["address"])
+            seen.add((span.family, span.first))
+    if with_peers:
+        for host in without:
+            yield view.about(
+                host,
+                "cluster_bgp_peers",
+                "is empty while other nodes have routers: the node mesh is off, this node gets no routes",
+                "give the routers of its rack",
+            )
+
+
+@rule
+def as_numbers_let_routes_through(view: View) -> Iterator[Problem]:
+    """A BGP speaker drops routes with its own AS in the path (RFC 4271, 9.1.2): other racks' blocks come back through the routers."""
+    if view.common("cluster_network_plugin") != "calico":
+        return
+    racks: dict[int, set[str]] = {}
+    for host in view.nodes:
+        own = view.number(host, "cluster_bgp_as_number")
+        peers = view.value(host, "cluster_bgp_peers")
+        if own is not None and peers and all(cluster_schema.as_int(peer["as_number"]) != own for peer in peers):
+            racks.setdefault(own, set()).add(str(view.value(host, "cluster_rack") or ""))
+    for number, names in sorted(racks.items()):
+        if len(names) > 1:
+            yield Problem(
+                "cluster_bgp_as_number",
+                f"is the AS of nodes in {len(names)} racks ({some(sorted(names))}): a node drops the other rack's blocks, their path has its own AS",
+                "use one AS a rack, or as-override (allowas-in) on the routers",
+                str(number),
+                source=_any_source(view, "cluster_bgp_as_number"),
+                warning=True,
+            )
+
+
+@rule
+def load_balancer(view: View) -> Iterator[Problem]:
+    """Pools with names of their own, addresses that the mode can announce, and somebody who announces them."""
+    pools, mode = view.common("cluster_load_balancer_pools"), view.common("cluster_load_balancer_mode")
+    if pools is None or mode is None:
+        return
+    for name, count in Counter(pool["name"] for pool in pools).items():
+        if count > 1:
+            yield view.cluster_problem(
+                "cluster_load_balancer_pools",
+                f"has {count} pools with the name {name}",
+                "give each its own name",
+            )
+    if mode == "calico_bgp" and view.common("cluster_network_plugin") == "none" and pools:
+        yield view.cluster_problem(
+            "cluster_load_balancer_mode",
+            "lets Calico announce, cluster_network_plugin installs none",
+            "use metallb_l2 or none",
+        )
+    if mode == "none" and pools:
+        yield view.cluster_problem(
+            "cluster_load_balancer_pools",
+            "is not used, cluster_load_balancer_mode is none",
+            "remove the pools or choose a mode",
+            warning=True,
+        )
+    cluster_families = set(addresses.families(view.services))
+    for name, span in view.pools:
+        if cluster_families and span.family not in cluster_families:
+            yield view.cluster_problem(
+                "cluster_load_balancer_pools",
+                f"pool {name} has IPv{span.family} addresses, no Service of this cluster can use them",
+                "remove them, or add a network of that family for Services and pods",
+            )
+
+
+# --- nodes
+
+
+@rule
+def labels_and_taints(view: View) -> Iterator[Problem]:
+    """What the API would refuse in the middle of the run."""
+    for host in view.nodes:
+        for key, value in (view.value(host, "cluster_node_labels") or {}).items():
+            yield from _label_problems(view, host, key, value)
+        seen: set[tuple[str, str]] = set()
+        for index, taint in enumerate(view.value(host, "cluster_node_taints") or ()):
+            path = f"cluster_node_taints[{index}]"
+            if not cluster_schema.is_label_key(taint["key"]) or not cluster_schema.is_label_value(
+                taint.get("value") or ""
+            ):
+                yield view.about(
+                    host,
+                    path,
+                    "has a key or value that Kubernetes does not accept",
+                    "see Labels and Selectors, kubernetes.io",
+                    value=taint,
+                )
+            if (taint["key"], taint["effect"]) in seen:
+                yield view.about(
+                    host,
+                    path,
+                    "is in the list twice",
+                    "keep one of each key and effect",
+                    value=taint,
+                )
+            seen.add((taint["key"], taint["effect"]))
+
+
+def _label_problems(view: View, host: Host, key: Any, value: Any) -> Iterator[Problem]:
+    path = f"cluster_node_labels.{str(key)[:80]}"
+    if not isinstance(value, str):
+        reason = f"is {cluster_schema.kind(value)}, the value of a label is a text"
+        yield view.about(host, path, reason, "write it in quotes", value="null" if value is None else value)
+    elif not cluster_schema.is_label_value(value):
+        yield view.about(
+            host,
+            path,
+            "is not a label's value",
+            "use at most 63 letters, digits, - _ and .",
+            value=value,
+        )
+    if not isinstance(key, str) or not cluster_schema.is_label_key(key):
+        yield view.about(host, path, "is not a label's key", "use name or dns.prefix/name", value=shown("", key))
+
+
+@rule
+def density_is_said_once(view: View) -> Iterator[Problem]:
+    """maxPods follows from the pods per node, as everything sized by it does."""
+    for host in view.nodes:
+        settings = view.value(host, "cluster_kubelet_configuration") or {}
+        pods = view.number(host, "cluster_pods_per_node")
+        if "maxPods" in settings and settings["maxPods"] != pods:
+            reason = f"contradicts cluster_pods_per_node = {pods}; addresses, PIDs and reservations follow from that"
+            yield view.about(
+                host,
+                "cluster_kubelet_configuration.maxPods",
+                reason,
+                "set cluster_pods_per_node for this host or pool",
+                value=settings["maxPods"],
+            )
+
+
+SYSCTL_KEY = re.compile(r"-?[a-z0-9_]+([./][A-Za-z0-9_*@:%-]+)+")
+SYSCTL_FIELDS = ("exactly", "max", "min", "one_of", "reason", "source")
+
+
+@rule
+def kernel_parameters(view: View) -> Iterator[Problem]:
+    """Keys as in sysctl.d(5); a value, or bounds with a reason."""
+    for host in view.members:
+        for key, value in (view.value(host, "cluster_kernel_parameters") or {}).items():
+            path = f"cluster_kernel_parameters[{str(key)[:80]!r}]"
+            if not isinstance(key, str) or not SYSCTL_KEY.fullmatch(key):
+                yield view.about(
+                    host,
+                    path,
+                    "is not the name of a kernel parameter",
+                    "write it as in sysctl.d(5), net.core.somaxconn say",
+                    value=value,
+                )
+            elif isinstance(value, Mapping):
+                for name in value:
+                    if name not in SYSCTL_FIELDS:
+                        fix = suggestion(str(name), SYSCTL_FIELDS) or f"the keys are {', '.join(SYSCTL_FIELDS)}"
+                        yield view.about(
+                            host,
+                            path,
+                            f"has the unknown key {shown('', str(name))}",
+                            fix,
+                            value=dict(value),
+                        )
+            elif value is None or isinstance(value, (list, bool)):
+                yield view.about(
+                    host,
+                    path,
+                    f"is {cluster_schema.kind(value)}",
+                    "write a number or a text",
+                    value="null" if value is None else value,
+                )
+
+
+@rule
+def size_is_known_to_work(view: View) -> Iterator[Problem]:
+    """What upstream tests."""
+    nodes = len(view.nodes)
+    pods = sum(number * count for number, count in view.pods_per_node().items())
+    if nodes > LARGEST_CLUSTER_NODES:
+        yield Problem(
+            "groups control_plane and workers",
+            f"have {nodes} nodes, upstream tests {LARGEST_CLUSTER_NODES}",
+            "use several clusters",
+            warning=True,
+        )
+    if pods > LARGEST_CLUSTER_PODS:
+        reason = f"allows {pods} pods in all, upstream tests {LARGEST_CLUSTER_PODS}"
+        yield Problem(
+            "cluster_pods_per_node",
+            reason,
+            "use several clusters, or fewer pods per node",
+            warning=True,
+        )
