@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
             if todo.uploads and not self._task.check_mode:
                 sent = publish.apply(client, store, todo, display.display)
         except (BundleError, RegistryNameError) as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         return {
             "changed": bool(todo.uploads),
             "uploaded": todo.names,

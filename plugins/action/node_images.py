@@ -41,5 +41,5 @@ class ActionModule(PushAction):
                 content = stored_image(store, image["digest"], reference)
                 digests |= {digest.removeprefix("sha256:"): reference for digest in content.digests}
         except BundleError as error:
-            raise AnsibleActionFail(str(error)) from error
+            raise AnsibleActionFail(str(error)) from None
         return self.ask(task_vars, {**args, "staged": self.send(store, digests, host)})

@@ -32,21 +32,25 @@ _TITLE = re.compile(rb"<title[^>]*>\s*(.*?)\s*</title", re.IGNORECASE | re.DOTAL
 
 
 class DownloadError(Exception):
-    """A file that was not got. The text has its name, what was expected and what was found; ``kind`` sorts causes."""
+    """A file that was not got. The text has its name, what was expected and what was found.
 
-    def __init__(self, name: str, expected: str, found: str, kind: str = "content") -> None:
+    ``kind`` sorts causes (see :func:`fetch`), ``status`` is the HTTP status where that is the cause.
+    """
+
+    def __init__(self, name: str, expected: str, found: str, kind: str = "content", status: int = 0) -> None:
         super().__init__(f"{name}: expected {expected}, found {found}")
         self.name = name
         self.expected = expected
         self.found = found
         self.kind = kind
+        self.status = status
 
 
-class _Transient(Exception):
+class _TransientError(Exception):
     """A failure that another attempt may mend."""
 
 
-class _SpoiltStart(Exception):
+class _SpoiltStartError(Exception):
     """The partial file that this attempt went on with does not belong to the wanted file."""
 
 
@@ -90,6 +94,11 @@ class Policy:
         )
 
 
+def sha256_text(data: bytes) -> str:
+    """Return ``sha256:<hex>`` of some bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
 def looks_like_html(start: bytes) -> bool:
     """Tell whether a body begins like a web page."""
     head = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -126,7 +135,7 @@ def fetch(wanted: Wanted, partial: str, policy: t.Optional[Policy] = None) -> in
         try:
             return _fetch_locked(wanted, stream, policy)
         except DownloadError as exc:
-            if exc.kind in ("content", "status", "disk") or not os.fstat(stream.fileno()).st_size:
+            if exc.kind in ("content", "disk") or exc.status == 404 or not os.fstat(stream.fileno()).st_size:
                 with contextlib.suppress(OSError):
                     os.unlink(partial)
             raise
@@ -149,10 +158,10 @@ def _fetch_locked(wanted: Wanted, stream: t.BinaryIO, policy: Policy) -> int:
         try:
             received += _attempt(wanted, stream, policy)
             return received
-        except _SpoiltStart:
+        except _SpoiltStartError:
             stream.truncate(0)
             failure = "a beginning that does not belong to it"
-        except _Transient as exc:
+        except _TransientError as exc:
             failure = str(exc)
     position = os.fstat(stream.fileno()).st_size
     if position:
@@ -183,7 +192,7 @@ def _attempt(wanted: Wanted, stream: t.BinaryIO, policy: Policy) -> int:
         os.fsync(stream.fileno())
         return 0
     if start and start == wanted.size:
-        raise _SpoiltStart
+        raise _SpoiltStartError
     with contextlib.closing(_open(wanted, start, policy)) as response:
         total, begin = _check_answer(wanted, response, start)
         if begin == 0 and start:
@@ -193,7 +202,7 @@ def _attempt(wanted: Wanted, stream: t.BinaryIO, policy: Policy) -> int:
         received = _copy(wanted, response, stream, digest, start, total)
     if digest.hexdigest() != wanted.sha256:
         if start:
-            raise _SpoiltStart
+            raise _SpoiltStartError
         raise DownloadError(wanted.name, f"sha256 {wanted.sha256}", f"sha256 {digest.hexdigest()} at {wanted.url}")
     os.fsync(stream.fileno())
     return received
@@ -212,14 +221,14 @@ def _open(wanted: Wanted, start: int, policy: Policy) -> http.client.HTTPRespons
     except urllib.error.HTTPError as exc:
         with exc:
             if exc.code == 416 and start:
-                raise _SpoiltStart from exc
+                raise _SpoiltStartError from exc
             if exc.code in RETRIED_STATUS:
-                raise _Transient(f"HTTP {exc.code} {exc.reason}") from exc
+                raise _TransientError(f"HTTP {exc.code} {exc.reason}") from exc
             raise DownloadError(
-                wanted.name, f"a file at {wanted.url}", f"HTTP {exc.code} {exc.reason}", "status"
+                wanted.name, f"a file at {wanted.url}", f"HTTP {exc.code} {exc.reason}", "status", exc.code
             ) from exc
     except (OSError, http.client.HTTPException) as exc:
-        raise _Transient(describe_failure(exc)) from exc
+        raise _TransientError(describe_failure(exc)) from exc
 
 
 def describe_failure(exc: BaseException) -> str:
@@ -235,7 +244,7 @@ def _check_answer(wanted: Wanted, response: http.client.HTTPResponse, start: int
     if response.status == 206:
         span = _CONTENT_RANGE.fullmatch(response.headers["Content-Range"] or "")
         if not span or int(span.group(1)) != start:
-            raise _SpoiltStart
+            raise _SpoiltStartError
         begin = start
         total = int(span.group(3)) if span.group(3) != "*" else wanted.size
     if (response.headers["Content-Type"] or "").startswith("text/html"):
@@ -268,9 +277,9 @@ def _copy(
         except http.client.IncompleteRead as exc:
             piece = exc.partial
             if not piece:
-                raise _Transient("a connection that closed too early") from exc
+                raise _TransientError("a connection that closed too early") from exc
         except (OSError, http.client.HTTPException) as exc:
-            raise _Transient(f"a connection that broke ({describe_failure(exc)})") from exc
+            raise _TransientError(f"a connection that broke ({describe_failure(exc)})") from exc
         if not piece:
             break
         if position == 0 and looks_like_html(piece[:TEXT_BYTES]):
@@ -283,7 +292,7 @@ def _copy(
         digest.update(piece)
         position += len(piece)
     if total is not None and position < total:
-        raise _Transient(f"the connection closed after {position} of {total} bytes")
+        raise _TransientError(f"the connection closed after {position} of {total} bytes")
     return position - start
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -258,7 +257,7 @@ def fetch_manifest(registry: str, image: Image, timeout: float = 30.0) -> bytes:
 
 def check_bytes(name: str, digest: str, data: bytes, where: str) -> None:
     """Refuse bytes that do not have their digest."""
-    found = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    found = _download.sha256_text(data)
     if found != digest:
         page = f" ({_download.describe_page(data)})" if _download.looks_like_html(data[:512]) else ""
         raise ImageError([f"{name}: expected {digest}, found {found}{page} at {where}"])
