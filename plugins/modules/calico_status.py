@@ -94,6 +94,7 @@ import time
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _calico as calico
 
 

@@ -38,6 +38,8 @@ SMALLEST_BLOCK, LARGEST_BLOCK = 26, 20
 # Calico gives a node at most 20 blocks unless IPAMConfig says otherwise (libcalico-go/lib/ipam).
 UPSTREAM_BLOCKS_PER_NODE = 20
 TYPHA_PORT = 5473
+# The first AS number for private use (RFC 6996): a node's when nobody says otherwise.
+DEFAULT_AS_NUMBER = 64512
 
 
 class CalicoError(Exception):
@@ -54,17 +56,24 @@ class Peer:
 
 @dataclass(frozen=True)
 class Node:
-    """A node as BGP sees it: its rack (may be empty) and its routers."""
+    """A node: its rack (may be empty), its AS and its routers, and how many pods it shall carry (0: as the cluster
+    says).
+    """
 
     name: str
     rack: str = ""
     peers: tuple[Peer, ...] = ()
+    as_number: int = DEFAULT_AS_NUMBER
+    pods_per_node: int = 0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the role's variables say. ``mtu`` 0: found by Calico from the node's interface; ``images``:
-    ``{"calico/node": "name:tag"}``.
+    """What the role's variables say.
+
+    ``mtu`` 0: found by Calico from the node's interface; ``as_number`` 0: the nodes' smallest; ``block_size`` 0:
+    computed;
+    ``images``: ``{"calico/node": "name:tag"}``.
     """
 
     images: Mapping[str, str]
@@ -72,7 +81,7 @@ class Settings:
     pod_cidrs: tuple[str, ...]
     pods_per_node: int
     block_size: int = 0
-    as_number: int = 64512
+    as_number: int = 0
     api_host: str = ""
     api_port: int = 6443
     mtu: int = 0
@@ -88,9 +97,37 @@ class Settings:
     typha_replicas: int = 0
     felix: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def densest(self) -> int:
+        """The pods of the node that carries most: all nodes take their blocks from the same pools."""
+        return max([self.pods_per_node, *(node.pods_per_node for node in self.nodes)])
+
+    @property
+    def ipv4_block_size(self) -> int:
+        """Prefix length of an IPv4 block."""
+        return self.block_size or block_size_for(self.densest)
+
+    @property
+    def ipv6(self) -> bool:
+        """Do pods have IPv6 addresses?"""
+        return any(":" in cidr for cidr in self.pod_cidrs)
+
+
+def _node(name: str, values: Mapping[str, Any]) -> Node:
+    peers = (
+        Peer(str(ipaddress.ip_address(peer["address"])), int(peer["as_number"])) for peer in values.get("peers") or ()
+    )
+    return Node(
+        name,
+        str(values.get("rack") or ""),
+        tuple(peers),
+        int(values.get("as_number") or DEFAULT_AS_NUMBER),
+        int(values.get("pods_per_node") or 0),
+    )
+
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
-    """Build settings from the role's mapping. ``nodes`` is ``{name: {rack, peers: [{address, as_number}]}}``.
+    """Build settings from the role's mapping. ``nodes`` is what :func:`nodes_of` makes.
 
     :raises CalicoError: an unknown setting or a value of the wrong type.
     """
@@ -99,17 +136,7 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
     if unknown:
         raise CalicoError(f"unknown settings: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
     try:
-        nodes = tuple(
-            Node(
-                str(name),
-                str(node.get("rack") or ""),
-                tuple(
-                    Peer(str(ipaddress.ip_address(peer["address"])), int(peer["as_number"]))
-                    for peer in node.get("peers") or ()
-                ),
-            )
-            for name, node in sorted(values["nodes"].items())
-        )
+        nodes = tuple(_node(str(name), node) for name, node in sorted(values["nodes"].items()))
         return Settings(
             **{
                 **values,
@@ -189,7 +216,7 @@ def _custom(kind: str, name: str, spec: Mapping[str, Any]) -> Object:
 
 def ip_pools(settings: Settings) -> list[Object]:
     """One pool for each pod CIDR: routed, neither IP-in-IP nor VXLAN."""
-    size = settings.block_size or block_size_for(settings.pods_per_node)
+    size = settings.ipv4_block_size
     pools = []
     for number, cidr in enumerate(settings.pod_cidrs):
         network = ipaddress.ip_network(cidr)
@@ -220,7 +247,7 @@ def ip_pools(settings: Settings) -> list[Object]:
 def bgp_configuration(settings: Settings) -> Object:
     """The cluster-wide BGP settings. Without any router the nodes peer with each other, with one they do not."""
     spec: Object = {
-        "asNumber": settings.as_number,
+        "asNumber": settings.as_number or min((node.as_number for node in settings.nodes), default=DEFAULT_AS_NUMBER),
         "nodeToNodeMeshEnabled": not any(node.peers for node in settings.nodes),
         "logSeverityScreen": "Info",
     }
@@ -265,14 +292,14 @@ def bgp_peers(settings: Settings) -> list[Object]:
 
 def ipam_config(settings: Settings) -> Object:
     """Nodes use their own blocks only: a borrowed address would be one more route in every table."""
-    size = settings.block_size or block_size_for(settings.pods_per_node)
+    blocks = max_blocks_per_node(settings.densest, settings.ipv4_block_size)
     return _custom(
         "IPAMConfig",
         "default",
         {
             "strictAffinity": True,
             "autoAllocateBlocks": True,
-            "maxBlocksPerHost": max_blocks_per_node(settings.pods_per_node, size),
+            "maxBlocksPerHost": blocks,
         },
     )
 
@@ -296,7 +323,8 @@ def parse(text: str) -> list[Object]:
     """The objects of a manifest of several YAML documents."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return [document for document in yaml.load_all(text, Loader=loader) if document]  # both loaders are safe
+        # As bytes: the C loader takes no subclass of str, and Ansible's strings are one.
+        return [document for document in yaml.load_all(text.encode(), Loader=loader) if document]
     except yaml.YAMLError as error:
         raise CalicoError(f"the upstream manifest is not YAML: {error}") from error
 
@@ -325,7 +353,7 @@ def with_environment(container: Object, values: Mapping[str, str | None]) -> Non
 
 
 def _node_environment(settings: Settings) -> dict[str, str | None]:
-    ipv6 = any(":" in cidr for cidr in settings.pod_cidrs)
+    ipv6 = settings.ipv6
     typha = "calico-typha" if settings.typha_replicas else None
     return {
         # Pools are ours, as objects: the node must not make one of its own.
@@ -519,11 +547,19 @@ def objects(upstream: str, settings: Settings) -> list[Object]:
 
 
 def nodes_of(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """``{host: {rack, peers}}`` from each host's ``cluster_rack`` and ``cluster_bgp_peers``, in the order of the names.
+    """``{host: {rack, peers: [{address, as_number}], as_number, pods_per_node}}`` from each host's ``cluster_*``
+    variables.
 
-    A role's defaults do not reach into ``hostvars``, so theirs (no rack, no peers) are applied here.
+    In the order of the names. A role's defaults do not reach into ``hostvars``, so theirs are applied here; what a task
+    that runs once computes must not depend on the host that happens to run it.
     """
-    return {
-        host: {"rack": hostvars[host].get("cluster_rack") or "", "peers": hostvars[host].get("cluster_bgp_peers") or []}
-        for host in sorted(hosts)
-    }
+    found = {}
+    for host in sorted(hosts):
+        values = hostvars[host]
+        found[host] = {
+            "rack": values.get("cluster_rack") or "",
+            "peers": values.get("cluster_bgp_peers") or [],
+            "as_number": int(values.get("cluster_bgp_as_number") or DEFAULT_AS_NUMBER),
+            "pods_per_node": int(values.get("cluster_pods_per_node") or 0),
+        }
+    return found
