@@ -31,8 +31,14 @@ options:
     type: list
     elements: dict
     required: true
+  token_variable:
+    description:
+      - Name of the variable that holds the result of M(bare_metal.kubernetes.bootstrap_token), for V(joined). Needed only when the node has to join.
+      - The action plugin takes O(token) and O(ca_cert_hash) from it, so that the task has no secret among its arguments.
+    type: str
+    default: ""
   token:
-    description: Bootstrap token for V(joined). Needed only when the node has to join.
+    description: Bootstrap token. Give O(token_variable) instead.
     type: str
     default: ""
   ca_cert_hash:
@@ -68,9 +74,7 @@ EXAMPLES = r"""
   bare_metal.kubernetes.kubeadm:
     state: joined
     configuration: "{{ __worker_documents }}"
-    token: "{{ __worker_token.token }}"
-    ca_cert_hash: "{{ __worker_token.ca_cert_hash }}"
-  no_log: true
+    token_variable: __worker_token
 """
 
 RETURN = r"""
@@ -95,6 +99,7 @@ def main() -> None:
         argument_spec={
             "state": {"type": "str", "choices": list(ACTIONS), "required": True},
             "configuration": {"type": "list", "elements": "dict", "required": True},
+            "token_variable": {"type": "str", "default": ""},
             "token": {"type": "str", "default": "", "no_log": True},
             "ca_cert_hash": {"type": "str", "default": ""},
             "peers": {"type": "list", "elements": "str", "default": []},

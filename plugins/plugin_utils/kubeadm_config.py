@@ -44,7 +44,7 @@ class KubeadmConfigError(Exception):
 @dataclass(frozen=True)
 class ClusterSettings:
     """What all control planes share. ``endpoint`` is ``host:port``; ``*_extra_args`` map flag names to a value, a list of values, or null to leave a
-    computed flag out; ``audit_policy_checksum`` makes a changed policy a changed manifest."""
+    computed flag out; ``pods_per_node`` is that of the densest node, ``pods`` what all nodes together may carry; ``audit_policy_checksum`` makes a changed policy a changed manifest."""
 
     cluster_name: str
     kubernetes_version: str
@@ -55,8 +55,8 @@ class ClusterSettings:
     etcd_endpoints: Sequence[str]
     certificate_sans: Sequence[str] = ()
     control_planes: int = 1
-    nodes: int = 1
     pods_per_node: int = DEFAULT_PODS_PER_NODE
+    pods: int = DEFAULT_PODS_PER_NODE
     network_plugin: str = "calico"
     kube_proxy_mode: str = "nftables"
     kube_proxy_configuration: Mapping[str, Any] = field(default_factory=dict)
@@ -161,7 +161,7 @@ def _mount(name: str, path: str, *, read_only: bool) -> dict[str, Any]:
 
 
 def _apiserver(cluster: ClusterSettings) -> dict[str, Any]:
-    reading, changing = inflight(cluster.pods_per_node * cluster.nodes)
+    reading, changing = inflight(cluster.pods)
     computed: dict[str, Any] = {
         "audit-log-maxage": 30,
         "audit-log-maxbackup": 10,

@@ -28,8 +28,8 @@ CLUSTER: dict[str, Any] = {
     "etcd_endpoints": ["https://10.77.2.11:2379", "https://10.77.1.11:2379", "https://10.77.1.12:2379"],
     "certificate_sans": ["api.example.com"],
     "control_planes": 3,
-    "nodes": 5,
     "pods_per_node": 500,
+    "pods": 2500,
     "kube_proxy_configuration": {"conntrack": {"maxPerCore": 0}},
     "coredns_version": "v1.15.0",
     "audit_policy_checksum": "0123abcd",
@@ -212,7 +212,7 @@ def test_no_join_secret_and_no_lasting_token_in_the_documents() -> None:
     text = str([kubeadm_init_documents(CLUSTER, NODE), kubeadm_join_documents(NODE, "x:1", True)])
     assert "'token'" not in text and "certificateKey" not in text
     [token] = core.init_configuration(core.settings_from(core.NodeSettings, NODE))["bootstrapTokens"]
-    assert token["usages"] == ["signing"] and token["ttl"] == "1m0s"
+    assert token["groups"] == ["system:bootstrappers:unused"] and token["ttl"] == "1m0s"
 
 
 def test_merge_is_deep() -> None:
