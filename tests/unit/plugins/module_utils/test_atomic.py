@@ -63,8 +63,17 @@ def test_the_temporary_file_is_private_until_its_rights_are_set(
 def test_it_is_flushed_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(_atomic.os, "fsync", lambda fd: (order.append("fsync"), fsync(fd))[1])
-    monkeypatch.setattr(_atomic.os, "replace", lambda a, b: (order.append("rename"), replace(a, b))[1])
+
+    def spy_fsync(descriptor: int) -> None:
+        order.append("fsync")
+        fsync(descriptor)
+
+    def spy_replace(source: str, target: str) -> None:
+        order.append("rename")
+        replace(source, target)
+
+    monkeypatch.setattr(_atomic.os, "fsync", spy_fsync)
+    monkeypatch.setattr(_atomic.os, "replace", spy_replace)
     write_atomic(str(tmp_path / "a"), b"x")
     assert order == ["fsync", "rename", "fsync"]
 

@@ -1,0 +1,127 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the bare_metal.kubernetes maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Brings one member of etcd to what the inventory wants, without ever risking the quorum."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: etcd_member
+short_description: Start, join, restart, replace or remove a member of etcd
+version_added: 0.1.0
+author: The bare_metal.kubernetes maintainers
+description:
+  - Runs on a member's host. Judges by what the cluster, the process and the data directory say, so an interrupted run is taken up where it was cut.
+  - A member without data starts a new cluster only when no wanted member has data or was ever part of one. It joins a live cluster as a learner and becomes
+    a voter when it is in step. A member that lost its data is removed and joins anew. What an earlier life left in the data directory is renamed, not deleted.
+  - A member whose files are newer than its process is restarted only while all other voters are healthy.
+options:
+  state:
+    description:
+      - V(observed) changes nothing and says whether the host has data.
+      - V(started) does this member's next step, restarts included. Run it on one member at a time (C(throttle) 1).
+      - V(joined) waits until this member is a healthy voter and does what is missing, but never restarts. Run it on all members at once.
+      - V(absent) removes the member O(member) from a live cluster; it runs on any other member's host.
+    type: str
+    choices: [observed, started, joined, absent]
+    default: joined
+  name: {description: Name of the member on this host., type: str, required: true}
+  members:
+    description: All wanted members, this one included.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name: {description: Its name., type: str, required: true}
+      peer_url: {description: Where other members reach it., type: str, required: true}
+      client_url: {description: Where clients reach it., type: str, required: true}
+  member: {description: 'The member to remove, for O(state=absent).', type: str}
+  removed: {description: 'Members to remove first, with O(state=started).', type: list, elements: str, default: []}
+  data_elsewhere:
+    description: What O(state=observed) said on the other hosts, by member name; null for a host that was not asked.
+    type: dict
+    default: {}
+  data_directory: {description: etcd's C(data-dir)., type: path, default: /var/lib/etcd}
+  wal_directory: {description: 'Where the write-ahead log is; the default is C(member/wal) in the data directory.', type: path}
+  configuration: {description: etcd's configuration file., type: path, default: /etc/etcd/etcd.yaml}
+  pki: {description: 'Directory of C(ca.crt) and of C(peer) and C(client) C(.crt) and C(.key).', type: path, default: /etc/etcd/pki}
+  etcdctl: {description: The program., type: path, default: /usr/local/bin/etcdctl}
+  unit: {description: The systemd unit., type: str, default: etcd.service}
+  health_url: {description: etcd's metrics address on loopback., type: str, default: 'http://127.0.0.1:2381'}
+  reads: {description: Files whose change asks for a restart., type: list, elements: path, default: []}
+  timeout_seconds: {description: How long to wait for health., type: int, default: 180}
+attributes:
+  check_mode: {description: Says what it would do next., support: full}
+  diff_mode: {description: 'Shows the steps, in words.', support: full}
+"""
+
+EXAMPLES = r"""
+- name: Run | Start the members, or restart them one at a time
+  bare_metal.kubernetes.etcd_member:
+    state: started
+    name: "{{ inventory_hostname }}"
+    members: "{{ groups['etcd'] | bare_metal.kubernetes.etcd_members(hostvars) }}"
+    reads: [/etc/etcd/etcd.yaml, /usr/local/bin/etcd]
+  throttle: 1
+"""
+
+RETURN = r"""
+actions: {description: What was done (in check mode, would be), returned: always, type: list, elements: str}
+has_data: {description: Whether the host has a write-ahead log, returned: always, type: bool}
+decision: {description: 'What stands now, and why', returned: not with state=observed, type: str}
+voters: {description: 'Names of the voters; empty when there is no quorum', returned: not with state=observed, type: list, elements: str}
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _etcd as core
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _etcd_client as client
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError
+
+PEER = {key: dict(type="str", required=True) for key in ("name", "peer_url", "client_url")}
+ARGUMENTS = dict(
+    state=dict(type="str", choices=["observed", "started", "joined", "absent"], default="joined"),
+    name=dict(type="str", required=True),
+    members=dict(type="list", elements="dict", default=[], options=PEER),
+    member=dict(type="str"),
+    removed=dict(type="list", elements="str", default=[]),
+    data_elsewhere=dict(type="dict", default={}),
+    data_directory=dict(type="path", default="/var/lib/etcd"),
+    wal_directory=dict(type="path"),
+    configuration=dict(type="path", default="/etc/etcd/etcd.yaml"),
+    pki=dict(type="path", default="/etc/etcd/pki"),
+    etcdctl=dict(type="path", default="/usr/local/bin/etcdctl"),
+    unit=dict(type="str", default="etcd.service"),
+    health_url=dict(type="str", default="http://127.0.0.1:2381"),
+    reads=dict(type="list", elements="path", default=[]),
+    timeout_seconds=dict(type="int", default=180),
+)
+
+
+def main() -> None:
+    """Observe, decide, act, report."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, required_if=[("state", "absent", ["member"])], supports_check_mode=True)
+    given = module.params
+    wanted = core.Wanted(given["name"], tuple(core.Peer(**entry) for entry in given["members"]))
+    wal = given["wal_directory"] or f"{given['data_directory']}/member/wal"
+    names = ("etcdctl", "unit", "pki", "configuration", "health_url")
+    paths = client.Paths(**{key: given[key] for key in names}, data=given["data_directory"], wal=wal, reads=tuple(given["reads"]))
+    try:
+        if given["state"] == "observed":
+            module.exit_json(changed=False, actions=[], has_data=client.has_data(paths))
+        actions, report = client.run_state(given["state"], wanted, paths, given, module.check_mode)
+        module.exit_json(
+            changed=bool(actions),
+            actions=actions,
+            has_data=client.has_data(paths),
+            decision=report.decision.reason,
+            voters=sorted(member.name for member in core.voters_of(report.observed.members or ())),
+            diff={"before": "", "after": "".join(f"{action}\n" for action in actions)},
+        )
+    except (core.EtcdError, CommandError, OSError) as exc:
+        module.fail_json(msg=f"etcd member {given['name']}: {exc}")
+
+
+if __name__ == "__main__":
+    main()
