@@ -1,12 +1,14 @@
 # Copyright: (c) 2026, the bare_metal.kubernetes maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter that reads other hosts' addresses where a role's defaults do not reach: in ``hostvars``."""
+"""Filters about addresses: of other hosts, where a role's defaults do not reach, and of interfaces."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from ansible.errors import AnsibleFilterError
 
 
 def node_ips(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -18,8 +20,16 @@ def node_ips(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) ->
     return found
 
 
+def interface_of(machine: Mapping[str, Any], address: str) -> str:
+    """Name of the machine's interface that carries ``address``; ``machine`` is what ``machine_info`` found."""
+    for interface in machine["interfaces"]:
+        if address in (entry.partition("/")[0] for entry in interface["addresses"]):
+            return str(interface["name"])
+    raise AnsibleFilterError(f"interface_of: no interface of this machine carries {address}")
+
+
 class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"node_ips": node_ips}
+        return {"node_ips": node_ips, "interface_of": interface_of}

@@ -19,7 +19,9 @@ import time
 import typing as t
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _calico
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
 
 #: certificates on a node, as shell patterns; kubeconfigs carry theirs inside
@@ -197,28 +199,19 @@ def observe_router() -> Observation:
         return {"neighbours": {}, "addresses": [], "error": str(exc)}
 
 
-def parse_routes(text: str) -> list[Observation]:
-    """Read ``ip -j route``: ``[{destination, via: [..], device, protocol}]``; multipath routes have several hops."""
-    routes = []
-    for entry in json.loads(text or "[]"):
-        hops = entry.get("nexthops") or [entry]
-        routes.append(
-            {
-                "destination": entry.get("dst", ""),
-                "via": [hop["gateway"] for hop in hops if "gateway" in hop],
-                "device": entry.get("dev") or (hops[0].get("dev", "") if hops else ""),
-                "protocol": entry.get("protocol", ""),
-                "type": entry.get("type", "unicast"),
-            }
-        )
-    return routes
+def observe_bgp() -> Observation:
+    """Ask Calico's BIRD on this host for its IPv4 sessions."""
+    try:
+        sessions = _calico.parse_sessions(_calico.ask_bird(_calico.SOCKETS[4], "show protocols all"))
+    except _calico.CalicoStatusError as exc:
+        return {"sessions": [], "error": str(exc)}
+    return {"sessions": [asdict(session) for session in sessions], "error": ""}
 
 
 def observe_routes() -> Observation:
     """Read this host's main IPv4 routing table."""
     try:
-        return {"routes": parse_routes(run(["ip", "-json", "route", "show"], timeout=15).stdout), "error": ""}
+        routes = _calico.parse_routes(run(["ip", "-json", "-4", "route", "show"], timeout=15).stdout)
     except (CommandError, ValueError) as exc:
         return {"routes": [], "error": str(exc)}
-
-
+    return {"routes": [asdict(route) for route in routes], "error": ""}

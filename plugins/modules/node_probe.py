@@ -86,7 +86,6 @@ import time  # noqa: E402
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _node_probe as probe  # noqa: E402
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._bird import observe_bgp  # noqa: E402
 
 
 def main() -> None:
@@ -114,7 +113,7 @@ def main() -> None:
     if asked["etcd"]:
         observation["etcd"] = probe.observe_etcd(asked["etcd_endpoint"], asked["etcd_pki"])
     if asked["bgp"]:
-        observation["bgp"] = observe_bgp()
+        observation["bgp"] = probe.observe_bgp()
         observation["routes"] = probe.observe_routes()
     if asked["router"]:
         observation["router"] = probe.observe_router()

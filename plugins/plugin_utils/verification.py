@@ -161,7 +161,7 @@ def judge_bgp(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row]:
     for host in sorted(wanted.nodes):
         peers = wanted.bgp_peers.get(host, ())
         seen, problem = _seen(hosts, host, "bgp")
-        states = {s["peer"]: s for s in seen.get("sessions", [])}
+        states = {s["neighbor"]: s for s in seen.get("sessions", [])}
         problems = [problem] if problem else []
         if not problem:
             problems += [
@@ -204,7 +204,7 @@ def judge_blocks(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Obser
         routes = {
             route["destination"]
             for route in seen.get("routes", [])
-            if route["type"] not in ("blackhole", "unreachable") and route["destination"] != "default"
+            if route["kind"] not in ("blackhole", "unreachable") and route["destination"] != "default"
         }
         reached = [ipaddress.ip_network(route, strict=False) for route in routes]
         problems = [problem] if problem else []

@@ -71,10 +71,10 @@ def hosts() -> dict[str, Any]:
                 ],
                 "error": "",
             },
-            "bgp": {"sessions": [{"peer": "10.0.1.254", "state": "Established"}], "error": ""},
+            "bgp": {"sessions": [{"neighbor": "10.0.1.254", "state": "Established"}], "error": ""},
             "routes": {
                 "routes": [
-                    {"destination": c, "type": "blackhole" if owner == name else "unicast"} for owner, c in BLOCKS.items()
+                    {"destination": c, "kind": "blackhole" if owner == name else "unicast"} for owner, c in BLOCKS.items()
                 ],
                 "error": "",
             },
@@ -146,7 +146,7 @@ BREAKS: list[tuple[str, Callable[[dict[str, Any], dict[str, Any]], object], set[
     ("route missing", lambda c, h: h["cp1"]["routes"]["routes"].pop(), {("pod routes", "cp1")}),
     (
         "route is a blackhole",
-        lambda c, h: h["cp1"]["routes"]["routes"][2].update(type="blackhole"),
+        lambda c, h: h["cp1"]["routes"]["routes"][2].update(kind="blackhole"),
         {("pod routes", "cp1")},
     ),
     ("node has no block", lambda c, h: c["blocks"].pop(0), {("pod routes", "cp1")}),

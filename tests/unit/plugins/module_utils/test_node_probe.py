@@ -1,0 +1,57 @@
+"""Parsers behind node_probe, on recorded outputs."""
+
+from __future__ import annotations
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._node_probe import (
+    ask_urls,
+    parse_addresses,
+    parse_end_date,
+    parse_etcd,
+    parse_frr_summary,
+)
+
+
+def test_an_end_date_is_utc() -> None:
+    assert parse_end_date("notAfter=Jan  2 03:04:05 2027 GMT\n") == 1798859045.0
+
+
+def test_etcd_members_are_joined_with_what_they_answer() -> None:
+    members = {
+        "members": [
+            {"ID": 1, "name": "b", "peerURLs": []},
+            {"ID": 2, "name": "a", "isLearner": True},
+            {"ID": 3, "name": "c"},
+        ]
+    }
+    status = [
+        {"Endpoint": "x", "Status": {"header": {"member_id": 1}, "leader": 1, "dbSize": 42, "version": "3.7.3"}},
+        {"Endpoint": "y", "Status": {"header": {"member_id": 2}, "leader": 1, "errors": ["NOSPACE"]}},
+    ]
+    found = parse_etcd(members, status)["members"]
+    assert [(m["name"], m["learner"], m["healthy"], m["leader"]) for m in found] == [
+        ("a", True, False, False),
+        ("b", False, True, True),
+        ("c", False, False, False),
+    ]
+    assert found[2]["errors"] == ["does not answer"]
+
+
+def test_frr_neighbours_of_all_families() -> None:
+    summary = {
+        "ipv4Unicast": {"peers": {"10.0.1.1": {"remoteAs": 64701, "state": "Established", "pfxRcd": 2, "pfxSnt": 5}}},
+        "ipv6Unicast": {"peers": {"fd00::1": {"remoteAs": 64701, "state": "Active"}}},
+    }
+    found = parse_frr_summary(summary)
+    assert found["10.0.1.1"] == {"state": "Established", "received": 2, "sent": 5, "as_number": 64701}
+    assert found["fd00::1"]["state"] == "Active"
+
+
+def test_addresses_without_loopback_and_link_local() -> None:
+    text = '[{"addr_info": [{"local": "127.0.0.1", "scope": "host"}, {"local": "10.0.1.254", "scope": "global"}, {"local": "fe80::1", "scope": "link"}]}]'
+    assert parse_addresses(text) == ["10.0.1.254"]
+
+
+def test_a_url_that_nobody_answers_is_an_observation() -> None:
+    answer = ask_urls({"closed": "http://127.0.0.1:1/"}, 2.0)["closed"]
+    assert not answer["ok"]
+    assert "refused" in answer["error"].lower()
