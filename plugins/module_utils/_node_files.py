@@ -398,14 +398,21 @@ def _service_verbs(
         verbs.append("disable")
     if service.state == "stopped" and unit.running:
         verbs.append("stop")
-    if service.state == "started":
-        if not unit.running:
-            verbs.append("start")
-        elif service.restart is True or (
-            service.restart is None and (unit_touched or _reads(service, touched) or 0 < unit.started_at < newest)
-        ):
-            verbs.append("restart")
+    # A unit that is only present and fails again and again reads its new files by itself.
+    restartable = {"started": unit.running, "present": unit.active == "active", "stopped": False}[service.state]
+    if service.state == "started" and not unit.running:
+        verbs.append("start")
+    elif restartable and _has_to_restart(service, unit, newest, unit_touched, touched):
+        verbs.append("restart")
     return tuple(verbs), []
+
+
+def _has_to_restart(
+    service: ServiceSpec, unit: _systemd.UnitState, newest: float, unit_touched: bool, touched: t.Sequence[str]
+) -> bool:
+    if service.restart is not None:
+        return service.restart
+    return unit_touched or _reads(service, touched) or 0 < unit.started_at < newest
 
 
 def _is_unit_file(name: str, path: str) -> bool:
@@ -631,7 +638,7 @@ def _apply_service(service: ServiceSpec, observed: _systemd.UnitState, verbs: t.
             if unit.active == "failed" or unit.sub == "auto-restart":
                 _systemd.systemctl("reset-failed", service.name)
             _systemd.systemctl(verb, service.name, timeout=service.wait_seconds + 30, block=service.wait)
-    if service.state != "started" or not service.wait:
+    if not service.wait or (service.state != "started" and "restart" not in verbs):
         return []
     why = _systemd.wait_active(service.name, service.wait_seconds)
     return [f"{why}\n{_systemd.explain(service.name)}"] if why else []
