@@ -1,0 +1,472 @@
+"""The rules of validate_cluster: for each, inventories that break it, and the proof that no other rule would have noticed."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import cluster_schema
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster import render, validate
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import ClusterInput, Host, Problem
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_rules import HOST_VARIABLES, RULES
+
+ROLES = Path(__file__).resolve().parents[4] / "roles"
+SPECS = cluster_schema.load_specs(ROLES)
+DEFAULTS = {
+    name: value
+    for name, value in yaml.safe_load((ROLES / "cluster" / "defaults" / "main.yml").read_text(encoding="utf-8")).items()
+    if "{{" not in str(value)
+}
+VERSIONS = {"stable": ("v1.36.3", "v1.36.1"), "built": ("v1.36.3",)}
+
+
+@dataclass
+class Draft:
+    """A valid cluster in two racks, to be broken: variables for all, variables for a host, groups."""
+
+    common: dict[str, Any]
+    own: dict[str, dict[str, Any]]
+    groups: dict[str, list[str]]
+    given: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    unbuildable: dict[str, str] = field(default_factory=dict)
+
+    def build(self) -> ClusterInput:
+        names = sorted({name for group in self.groups.values() for name in group})
+        return ClusterInput(
+            hosts=tuple(
+                Host(name, {**self.common, **self.own.get(name, {})}, self.given, self.failures) for name in names
+            ),
+            groups=self.groups,
+            specs=SPECS,
+            kubernetes_versions=VERSIONS,
+            unbuildable=self.unbuildable,
+        )
+
+
+def draft() -> Draft:
+    planes, workers = ["cp1", "cp2", "cp3"], ["w1", "w2"]
+    own = {}
+    for number, name in enumerate([*planes, *workers]):
+        rack = number % 2 + 1
+        own[name] = {
+            "cluster_node_ip": f"10.77.{rack}.{11 + number}",
+            "cluster_rack": f"rack{rack}",
+            "cluster_bgp_as_number": 64700 + rack,
+            "cluster_bgp_peers": [{"address": f"10.77.{rack}.254", "as_number": 64600 + rack}],
+        }
+    common = copy.deepcopy(DEFAULTS) | {
+        "cluster_api_endpoint_address": "127.0.0.1",
+        "cluster_api_endpoint_port": 7443,
+        "cluster_load_balancer_pools": [{"name": "default", "addresses": ["192.0.2.0/28"]}],
+        "api_endpoint_vrrp_prefix_length": 32,
+    }
+    groups = {"all": planes + workers, "control_plane": planes, "etcd": list(planes), "workers": workers}
+    return Draft(common, own, groups)
+
+
+def test_the_draft_is_valid() -> None:
+    report = validate(draft().build())
+    assert report.errors == ()
+    assert report.warnings == ()
+
+
+# --- rule by rule: (rule, what breaks it, words of the problem). `-> warning` in front of the words: it is one.
+
+Break = Callable[[Draft], Any]
+
+
+def common(**values: Any) -> Break:
+    return lambda d: d.common.update(values)
+
+
+def own(host: str, **values: Any) -> Break:
+    return lambda d: d.own[host].update(values)
+
+
+def group(**values: list[str]) -> Break:
+    return lambda d: d.groups.update(values)
+
+
+def both(*breaks: Break) -> Break:
+    return lambda d: [one(d) for one in breaks]
+
+
+def keepalived(address: str, **more: Any) -> Break:
+    return common(
+        cluster_api_endpoint_mode="keepalived",
+        cluster_api_endpoint_port=6443,
+        cluster_api_endpoint_address=address,
+        **more,
+    )
+
+
+one_rack = both(
+    *(
+        own(name, cluster_rack="rack1", cluster_bgp_as_number=64701, cluster_node_ip=f"10.77.1.{index}")
+        for index, name in enumerate(["cp1", "cp2", "cp3"], 11)
+    )
+)
+pool = "cluster_load_balancer_pools"
+
+CASES: list[tuple[str, Break, str]] = [
+    ("evaluable", lambda d: d.failures.update(cluster_domain="'nope' is undefined"), "cannot be evaluated: 'nope' is undefined"),
+    ("fits_declaration", common(cluster_pods_per_node="lots"), "is a text, must be a whole number"),
+    ("fits_declaration", common(cluster_kubernetes_version=1.3), "is a number with a fraction, must be a text"),
+    ("fits_declaration", common(cluster_network_plugin="calcio"), "is not one of calico, none"),
+    ("fits_declaration", common(cluster_kubeadm_ignore_preflight_errors=["all"]), "every check of kubeadm"),
+    ("known_names", lambda d: d.given.update(cluster_pods_per_nod="x.yml:1"), "is not a variable of the role cluster"),
+    ("known_names", lambda d: d.given.update(__cluster_x=""), "computed by a role"),
+    ("known_names", lambda d: d.given.update(clutser_pods_per_node=""), "-> warning misspelt"),
+    ("one_value_in_the_cluster", own("w1", cluster_domain="other.local"), "'other.local' on w1"),
+    ("one_value_in_the_cluster", own("w1", cluster_pod_cidrs=["10.10.0.0/16"]), "one value in a cluster"),
+    ("groups_exist", group(control_plane=[]), "has no hosts"),
+    ("groups_exist", lambda d: d.groups.pop("etcd"), "does not exist"),
+    ("etcd_can_vote", group(etcd=["cp1", "cp2"]), "quorum of 2 survives 0 failures, as 1 members do"),
+    ("etcd_can_vote", group(etcd=["cp1", "cp2", "cp3", "w1"]), "quorum of 3 survives 1 failures, as 3 members do"),
+    ("survives_a_failure", group(etcd=["cp1"]), "-> warning has 1 host: the cluster's state"),
+    ("survives_a_failure", group(control_plane=["cp1", "cp2"], etcd=["cp1", "cp2", "w1"]), "-> warning has 2 hosts: the API"),
+    ("one_role_a_host", group(workers=["w1", "w2", "cp1"]), "have the same host"),
+    ("one_role_a_host", group(routers=["w1"]), "has a host of the cluster"),
+    ("one_role_a_host", group(outside=["cp3"]), "has a host of the cluster"),
+    ("pods_have_a_place", group(workers=[]), "-> warning no control plane is schedulable"),
+    ("host_names", group(workers=["w1", "w2", "Node_1"]), "is not a DNS name"),
+    ("host_names", group(workers=["w1", "w2", "W1"]), "in case only"),
+    ("own_addresses", own("w1", cluster_node_ip="10.77.1.11"), "is cp1's address too"),
+    ("own_addresses", own("w1", cluster_node_ip="127.0.0.1"), "is a loopback address"),
+    ("own_addresses", own("w1", cluster_node_ip="fd00::1"), "is IPv6, cluster_pod_cidrs has IPv4 only"),
+    ("families", common(cluster_pod_cidrs=[]), "has 0 networks"),
+    ("families", common(cluster_pod_cidrs=["10.1.0.0/16", "10.2.0.0/16"]), "two IPv4 networks"),
+    ("families", common(cluster_service_cidrs=["10.96.0.0/16", "fd00:96::/112", "10.97.0.0/16"]), "has 3 networks"),
+    ("families", common(cluster_pod_cidrs=["10.244.0.0/16", "fd00::/104"]), "families of cluster_pod_cidrs"),
+    (
+        "families",
+        common(cluster_pod_cidrs=["10.244.0.0/16", "fd00::/104"], cluster_service_cidrs=["fd00:96::/112", "10.96.0.0/16"]),
+        "families of cluster_pod_cidrs",
+    ),
+    ("nothing_overlaps", common(cluster_pod_cidrs=["10.96.0.0/15"]), "10.96.0.0/15 overlaps Services"),
+    ("nothing_overlaps", common(cluster_pod_cidrs=["10.77.0.0/16"]), "host cp1 (cluster_node_ip): 10.77.1.11 overlaps pods"),
+    ("nothing_overlaps", own("w1", cluster_bgp_peers=[{"address": "10.96.0.1", "as_number": 64601}]), "BGP router"),
+    ("nothing_overlaps", common(**{pool: [{"name": "a", "addresses": ["10.77.1.10-10.77.1.11"]}]}), "overlaps load-balancer pool a"),
+    ("nothing_overlaps", common(**{pool: [{"name": "a", "addresses": ["192.0.2.0/28", "192.0.2.8/29"]}]}), "192.0.2.8/29 overlaps"),
+    ("nothing_overlaps", both(one_rack, keepalived("192.0.2.1")), "API endpoint (cluster_api_endpoint_address): 192.0.2.1 overlaps"),
+    ("docker_default", common(cluster_pod_cidrs=["172.16.0.0/12"]), "-> warning Docker"),
+    ("service_range", common(cluster_service_cidrs=["10.96.0.0/11"]), "has 21 host bits, kube-apiserver allows 20"),
+    ("service_range", common(cluster_service_cidrs=["10.96.0.0/29"]), "has 8 addresses"),
+    ("pods_have_addresses", common(cluster_pod_cidrs=["10.244.0.0/25"]), "has 2 blocks of /26; 5 nodes (5 x 110 pods) need 10"),
+    ("pods_have_addresses", common(cluster_pod_cidrs=["10.244.0.0/22"]), "-> warning has 16 blocks of /26; 5 nodes (5 x 110 pods with 2"),
+    ("pods_have_addresses", common(cluster_pod_cidrs=["10.244.0.0/27"]), "smaller than one block"),
+    ("pods_have_addresses", common(cluster_calico_block_size=20, cluster_pod_cidrs=["10.244.0.0/18"]), "need 5"),
+    ("endpoint_fits_mode", common(cluster_api_endpoint_address="10.9.9.9"), "is not a loopback address"),
+    ("endpoint_fits_mode", common(cluster_api_endpoint_mode="external", cluster_api_endpoint_address=""), "is empty"),
+    ("endpoint_fits_mode", common(cluster_api_endpoint_mode="external"), "is a loopback address"),
+    ("endpoint_fits_mode", both(one_rack, keepalived("api.example.org")), "is a name"),
+    ("endpoint_is_nobodys", both(one_rack, keepalived("10.77.1.11")), "is cp1's own address"),
+    ("endpoint_is_nobodys", common(cluster_api_endpoint_mode="external", cluster_api_endpoint_address="10.77.1.11"), "-> warning own address"),
+    ("endpoint_port", common(cluster_api_endpoint_port=6443), "kube-apiserver's own port"),
+    ("vip_in_one_segment", keepalived("10.77.1.250"), "control planes in 2 racks (rack1, rack2)"),
+    ("vip_in_one_segment", keepalived("10.77.1.250", api_endpoint_vrrp_prefix_length=24), "is not in 10.77.1.0/24"),
+    ("version_in_lock", common(cluster_kubernetes_version="1.36.3"), "is not in the lock file"),
+    ("version_in_lock", common(cluster_kubernetes_version="v1.36.1", cluster_release_set="built"), "release set built"),
+    ("bundle_can_be_had", common(cluster_bundle_source="mirror"), "is empty"),
+    (
+        "bundle_can_be_had",
+        lambda d: (d.common.update(cluster_bundle_source="build"), d.unbuildable.update(stable="calico has no go.mod")),
+        "cannot be built: calico has no go.mod",
+    ),
+    ("bgp_peers", own("w1", cluster_bgp_peers=[]), "the node mesh is off"),
+    ("bgp_peers", own("w1", cluster_bgp_peers=[{"address": "10.77.2.14", "as_number": 64602}]), "is the host itself"),
+    ("bgp_peers", own("w1", cluster_bgp_peers=[{"address": "127.0.0.1", "as_number": 64602}]), "is a loopback address"),
+    ("bgp_peers", own("w1", cluster_bgp_peers=[{"address": "10.77.2.254", "as_number": 64602}] * 2), "is in the list twice"),
+    (
+        "as_numbers_let_routes_through",
+        both(*(own(name, cluster_bgp_as_number=64700) for name in ("cp1", "cp2", "cp3", "w1", "w2"))),
+        "-> warning is the AS of nodes in 2 racks (rack1, rack2)",
+    ),
+    ("load_balancer", common(**{pool: [{"name": "a", "addresses": ["192.0.2.0/29"]}, {"name": "a", "addresses": ["192.0.2.8/29"]}]}), "2 pools"),
+    ("load_balancer", common(cluster_network_plugin="none"), "lets Calico announce"),
+    ("load_balancer", common(cluster_load_balancer_mode="none"), "-> warning is not used"),
+    ("load_balancer", common(**{pool: [{"name": "a", "addresses": ["fd00:1::/120"]}]}), "has IPv6 addresses"),
+    ("labels_and_taints", own("w1", cluster_node_labels={"gpu": True}), "is a boolean"),
+    ("labels_and_taints", own("w1", cluster_node_labels={"gpu": "a b"}), "is not a label's value"),
+    ("labels_and_taints", own("w1", cluster_node_labels={"-gpu": "a"}), "is not a label's key"),
+    ("labels_and_taints", own("w1", cluster_node_labels={5: "a"}), "is not a label's key"),
+    ("labels_and_taints", own("w1", cluster_node_taints=[{"key": "a/b/c", "effect": "NoSchedule"}]), "does not accept"),
+    ("labels_and_taints", own("w1", cluster_node_taints=[{"key": "a", "effect": "NoSchedule"}] * 2), "is in the list twice"),
+    ("density_is_said_once", own("w1", cluster_kubelet_configuration={"maxPods": 500}), "contradicts cluster_pods_per_node = 110"),
+    ("kernel_parameters", common(cluster_kernel_parameters={"vm swappiness": 1}), "is not the name of a kernel parameter"),
+    ("kernel_parameters", common(cluster_kernel_parameters={"vm.swappiness": {"minimum": 1}}), "unknown key 'minimum'"),
+    ("kernel_parameters", common(cluster_kernel_parameters={"vm.swappiness": None}), "is null"),
+]  # fmt: skip
+
+
+def texts(problems: tuple[Problem, ...]) -> list[str]:
+    return [f"{problem.variable} = {problem.value}: {problem.reason} ({problem.fix})" for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("rule", "break_it", "words"), CASES, ids=[f"{case[0]}-{index}" for index, case in enumerate(CASES)]
+)
+def test_rule(rule: str, break_it: Break, words: str) -> None:
+    broken = draft()
+    break_it(broken)
+    warning, words = words.startswith("-> warning "), words.removeprefix("-> warning ")
+    report = validate(broken.build())
+    found = [problem for problem in (report.warnings if warning else report.errors) if problem.rule == rule]
+    assert found, texts(report.errors + report.warnings)
+    assert any(words in problem.reason for problem in found), texts(tuple(found))
+    assert all(problem.fix for problem in found)
+    # Without the rule nobody says it.
+    without = validate(broken.build(), {name: function for name, function in RULES.items() if name != rule})
+    assert not any(words and words in problem.reason for problem in without.errors + without.warnings)
+
+
+def test_every_rule_has_a_case() -> None:
+    assert set(RULES) == {case[0] for case in CASES} | {"size_is_known_to_work"}
+
+
+@pytest.mark.parametrize("name", sorted(name for name in HOST_VARIABLES))
+def test_host_variables_are_declared(name: str) -> None:
+    assert name in SPECS["cluster"]
+
+
+VALID: list[tuple[str, Break]] = [
+    ("dual stack", common(cluster_pod_cidrs=["10.244.0.0/16", "fd00:1::/104"], cluster_service_cidrs=["10.96.0.0/16", "fd00:2::/112"])),
+    ("IPv6 nodes in dual stack", both(
+        common(cluster_pod_cidrs=["fd00:1::/104", "10.244.0.0/16"], cluster_service_cidrs=["fd00:2::/112", "10.96.0.0/16"]),
+        own("w1", cluster_node_ip="fd00:3::1"))),
+    ("numbers from the command line are texts", common(cluster_pods_per_node="110", cluster_api_endpoint_port="7443")),
+    ("keepalived in one rack", both(one_rack, keepalived("10.77.1.250"))),
+    ("keepalived in a stretched segment", both(one_rack, own("cp1", cluster_rack="r9", cluster_bgp_as_number=64709), keepalived("10.77.1.250", api_endpoint_vrrp_prefix_length=24))),
+    ("an external balancer by name", common(cluster_api_endpoint_mode="external", cluster_api_endpoint_address="api.example.org", cluster_api_endpoint_port=6443)),
+    ("500 pods a node", common(cluster_pods_per_node=500)),
+    ("a pool with its own density", own("w1", cluster_pods_per_node=500)),
+    ("schedulable control planes only", both(group(workers=[], all=["cp1", "cp2", "cp3"]), common(cluster_node_taints=[]))),
+    ("etcd on hosts of its own", both(group(etcd=["e1", "e2", "e3"]), lambda d: d.own.update({f"e{n}": {"cluster_node_ip": f"10.77.3.{n}"} for n in (1, 2, 3)}))),
+    ("a mesh without routers", both(*(own(name, cluster_bgp_peers=[]) for name in ("cp1", "cp2", "cp3", "w1", "w2")))),
+    ("kernel parameters in every form", common(cluster_kernel_parameters={
+        "net/ipv4/conf/eth0.100/rp_filter": 0, "-vm.swappiness": "10", "net.ipv4.conf.*.rp_filter": {"min": 1, "reason": "x"}})),
+    ("labels", own("w1", cluster_node_labels={"bare-metal.kubernetes/pool": "gpu", "a": ""})),
+    ("maxPods said twice alike", own("w1", cluster_kubelet_configuration={"maxPods": 110})),
+    ("another version in the lock", common(cluster_kubernetes_version="v1.36.1")),
+    ("names of others", lambda d: d.given.update(ansible_user="", site_contact="", worker="")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "change"), VALID, ids=[case[0] for case in VALID])
+def test_valid(words: str, change: Break) -> None:
+    changed = draft()
+    change(changed)
+    report = validate(changed.build())
+    assert texts(report.errors + report.warnings) == [], words
+
+
+# --- the report
+
+
+def test_all_errors_at_once_and_equal_ones_together() -> None:
+    broken = draft()
+    broken.common.update(cluster_name="Bad_Name", cluster_pods_per_node="lots")
+    broken.own["w1"]["cluster_node_ip"] = "nowhere"
+    report = validate(broken.build())
+    assert [(problem.variable, len(problem.hosts)) for problem in report.errors] == [
+        ("cluster_name", 5),
+        ("cluster_node_ip", 1),
+        ("cluster_pods_per_node", 5),
+    ]
+
+
+def test_render() -> None:
+    problems = [
+        Problem("cluster_x", "is wrong", "mend it", "'a'", ("w1", "w2"), "group_vars/workers.yml:3"),
+        Problem("cluster_y", "is \x1b[31mred\x1b[0m", "mend it", hosts=("cp1",)),
+        Problem("group etcd", "has no hosts", "add some"),
+        Problem("cluster_z", "is wrong", "mend it", hosts=("cp1", "cp2", "cp3", "w1")),
+    ]
+    assert render(problems, draft().groups).splitlines() == [
+        "  1. cluster_x = 'a'",
+        "     where: all 2 hosts of the group workers, set in group_vars/workers.yml:3",
+        "     why:   is wrong",
+        "     fix:   mend it",
+        "  2. cluster_y",
+        "     where: host cp1",
+        "     why:   is ?[31mred?[0m",
+        "     fix:   mend it",
+        "  3. group etcd",
+        "     why:   has no hosts",
+        "     fix:   add some",
+        "  4. cluster_z",
+        "     where: hosts cp1, cp2, cp3 and 1 more",
+        "     why:   is wrong",
+        "     fix:   mend it",
+    ]
+
+
+def test_secrets_of_hosts_are_hidden() -> None:
+    given_input = draft().build()
+    hosts = tuple(
+        replace(host, variables={**host.variables, "cluster_name": "Hunter_2"}, secrets=frozenset({"cluster_name"}))
+        for host in given_input.hosts
+    )
+    report = validate(replace(given_input, hosts=hosts))
+    assert [problem.value for problem in report.errors] == [cluster_schema.HIDDEN]
+    assert "Hunter_2" not in str(report)
+
+
+def test_capacity() -> None:
+    dense = draft()
+    dense.own["w1"]["cluster_pods_per_node"] = 500
+    capacity = validate(dense.build()).capacity
+    assert capacity == {
+        "control_planes": 3,
+        "etcd_members": 3,
+        "workers": 2,
+        "pods": 4 * 110 + 500,
+        "pods_per_node": [{"pods": 110, "nodes": 4}, {"pods": 500, "nodes": 1}],
+        "block_size": 24,
+        "blocks": 256,
+        "blocks_per_node": 4,  # 1,000 addresses in blocks of 256
+        "blocks_planned": 8,  # and one for each of the others
+        "largest_cluster_nodes": 64,
+    }
+
+
+def large(hosts: int, **values: Any) -> ClusterInput:
+    big = draft()
+    names = [f"n{index}" for index in range(hosts)]
+    big.groups["workers"] = names
+    big.groups["all"] = [*big.groups["control_plane"], *names]
+    for index, name in enumerate(names):
+        big.own[name] = {
+            "cluster_node_ip": f"11.{index // 62500}.{index // 250 % 250}.{index % 250 + 1}",
+            "cluster_rack": f"rack{index % 100 + 10}",
+            "cluster_bgp_as_number": 65000 + index % 100,
+            "cluster_bgp_peers": [{"address": f"12.0.0.{index % 100 + 1}", "as_number": 64602}],
+        }
+    big.common.update(cluster_pod_cidrs=["10.128.0.0/9"], **values)
+    return big.build()
+
+
+def test_large_clusters_are_warned_about() -> None:
+    reasons = {problem.reason for problem in validate(large(5000)).warnings if problem.rule == "size_is_known_to_work"}
+    assert reasons == {"have 5003 nodes, upstream tests 5000", "allows 550330 pods in all, upstream tests 150000"}
+    assert not any(problem.rule == "size_is_known_to_work" for problem in validate(large(1000)).warnings)
+
+
+def test_the_work_grows_with_the_hosts_not_their_square() -> None:
+    """Counted in calls of Python functions, not in seconds: four times the hosts, at most five times the calls."""
+    assert calls(large(800)) < 5 * calls(large(200))
+
+
+def calls(given_input: ClusterInput) -> int:
+    count = 0
+
+    def tracer(_frame: Any, event: str, _argument: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(tracer)
+    try:
+        validate(given_input)
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+# --- mutated inventories: refused or valid, never an exception
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.dates()
+    | st.sampled_from(
+        [
+            "",
+            "all",
+            "no",
+            "1.30",
+            "10.0.0.0/8",
+            "10.0.0.1/8",
+            "::/0",
+            "0.0.0.0/0",
+            "fd00::/64",
+            "fe80::1",
+            "127.0.0.1",
+            "10.77.1.11",
+            "10.0.0.1-10.0.0.0",
+            "v1.36.3",
+            "http://",
+            "http://[::1",
+            "{{ x }}",
+            "calico",
+            "none",
+            "keepalived",
+            "external",
+            "mirror",
+            "build",
+        ]
+    )
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["address", "as_number", "name", "addresses", "key", "effect", "value", "maxPods", 1, None]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+variables = st.sampled_from(sorted(name for role in SPECS.values() for name in role))
+hosts = st.sampled_from(["cp1", "cp2", "cp3", "w1", "w2"])
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> ClusterInput:
+    broken = draft()
+    for _mutation in range(draw(st.integers(1, 4))):
+        match draw(st.integers(0, 5)):
+            case 0 | 1:
+                broken.common[draw(variables)] = draw(values)
+            case 2:
+                broken.own[draw(hosts)][draw(variables)] = draw(values)
+            case 3:
+                broken.common.pop(draw(variables), None)
+            case 4:
+                broken.groups[draw(st.sampled_from(["control_plane", "etcd", "workers", "routers", "x"]))] = draw(
+                    st.lists(hosts | st.text(max_size=5), max_size=5)
+                )
+            case _:
+                broken.given[draw(variables | st.text(max_size=20))] = draw(st.text(max_size=5))
+                broken.failures[draw(variables)] = draw(st.text(max_size=5))
+    return broken.build()
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(mutated())
+def test_mutated_inventories(given_input: ClusterInput) -> None:
+    report = validate(given_input)
+    text = render(report.errors + report.warnings, given_input.groups)
+    assert all(character.isprintable() or character == "\n" for character in text)
+    assert len(text.splitlines()) >= 3 * len(report.errors + report.warnings)
+    for problem in report.errors + report.warnings:
+        assert problem.reason
+        assert problem.fix
+        assert problem.rule
+    assert "pods" in report.capacity
