@@ -1,0 +1,89 @@
+"""Each thing that is broken on the live cluster is named by its own row of verify, and is good again afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from . import runner
+
+BREAKS = {
+    "etcd": ("cp2", "systemctl stop etcd", "systemctl start etcd", "etcd", "cp2"),
+    "api": (
+        "cp3",
+        "mv /etc/kubernetes/manifests/kube-apiserver.yaml /root/kube-apiserver.yaml",
+        "mv /root/kube-apiserver.yaml /etc/kubernetes/manifests/kube-apiserver.yaml",
+        "api",
+        "cp3",
+    ),
+    "endpoint": ("worker1", "systemctl stop haproxy", "systemctl start haproxy", "endpoint", "endpoint"),
+    "node": ("worker2", "systemctl stop kubelet", "systemctl start kubelet", "nodes", "worker2"),
+    "bgp": (
+        "tor1",
+        "vtysh -c 'configure terminal' -c 'router bgp 64601' -c 'neighbor nodes shutdown'",
+        "vtysh -c 'configure terminal' -c 'router bgp 64601' -c 'no neighbor nodes shutdown'",
+        "bgp node",
+        "worker1",
+    ),
+    "certificate": (
+        "worker1",
+        "mv /var/lib/kubelet/pki/kubelet-server-current.pem /root/server.pem",
+        "mv /root/server.pem /var/lib/kubelet/pki/kubelet-server-current.pem",
+        "certificates",
+        "worker1",
+    ),
+    "dns": (
+        "cp1",
+        "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system scale deployment coredns --replicas=0",
+        "kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system scale deployment coredns --replicas=2",
+        "dns",
+        "worker1",
+    ),
+    "load balancer": (
+        "client",
+        "ip route add blackhole 10.77.200.0/24 metric 1",
+        "ip route del blackhole 10.77.200.0/24 metric 1",
+        "load balancer",
+        "from client",
+    ),
+}
+
+
+def _failed_rows(path: Path) -> list[tuple[str, str]]:
+    return [(r["check"], r["subject"]) for r in json.loads(path.read_text())["rows"] if r["result"] == "failed"]
+
+
+@contextmanager
+def _broken(host: str, breaks: str, mends: str) -> Iterator[None]:
+    runner.on(host, breaks)
+    try:
+        yield
+    finally:
+        runner.on(host, mends)
+
+
+def _verify(path: Path, tries: int, until: str = "", subject: str = "") -> list[tuple[str, str]]:
+    """Run verify until it names a row (or none at all), at most ``tries`` times: what breaks or mends takes its time to be seen."""
+    failed: list[tuple[str, str]] = []
+    for _ in range(tries):
+        runner.play("verify", "-e", f"verification_report_path={path}")
+        failed = _failed_rows(path)
+        if until and any(check == until and subject in name for check, name in failed):
+            break
+        if not until and not failed:
+            break
+    return failed
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_break_is_named_and_its_end_is_seen(name: str, tmp_path: Path) -> None:
+    host, breaks, mends, check, subject = BREAKS[name]
+    report = tmp_path / "report.json"
+    with _broken(host, breaks, mends):
+        failed = _verify(report, 12, check, subject)
+        assert any(row == check and subject in told for row, told in failed), failed
+    assert _verify(report, 25) == []
