@@ -41,13 +41,13 @@ class ActionModule(ActionBase):
                 "cache_dir": {"type": "str", "default": ""},
             }
         )
+        store = BlobStore(resolve_cache_dir(args["cache_dir"]))
+        dry, sent = self._task.check_mode, 0
         try:
-            client = RegistryClient(args["registry"])
-            store = BlobStore(resolve_cache_dir(args["cache_dir"]))
-            todo = publish.plan(client, store, parse_manifest(args["manifest"]), absent_is_empty=self._task.check_mode)
-            sent = 0
-            if todo.uploads and not self._task.check_mode:
-                sent = publish.apply(client, store, todo, display.display)
+            with RegistryClient(args["registry"]) as client:
+                todo = publish.plan(client, store, parse_manifest(args["manifest"]), absent_is_empty=dry)
+                if todo.uploads and not dry:
+                    sent = publish.apply(client, store, todo, display.display)
         except (BundleError, RegistryNameError) as error:
             raise AnsibleActionFail(str(error)) from None
         return {

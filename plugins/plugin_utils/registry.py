@@ -178,7 +178,7 @@ class Progress:
 
 
 class RegistryClient:
-    """Push to one registry (``http://host:port``). Every method raises :class:`RegistryError` with a complete message."""
+    """Push to one registry (``http://host:port``); a context manager. Every method raises :class:`RegistryError` with a complete message."""
 
     def __init__(self, registry: str, timeout: float = 60.0) -> None:
         self.registry = normalise_registry(registry)
@@ -195,6 +195,12 @@ class RegistryClient:
             self._local.connection = kept
             self._opened.append(kept)
         return kept
+
+    def __enter__(self) -> RegistryClient:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Close the connections of all threads; none may be in use. The next request opens one again."""

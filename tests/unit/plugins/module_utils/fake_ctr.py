@@ -30,7 +30,9 @@ def refuse(text: str) -> None:
 def checked(digest: str, data: bytes) -> bytes:
     found = f"sha256:{hashlib.sha256(data).hexdigest()}"
     if found != digest:
-        refuse(f'failed commit on ref "layer": unexpected commit digest {found}, expected {digest}: failed precondition')
+        refuse(
+            f'failed commit on ref "layer": unexpected commit digest {found}, expected {digest}: failed precondition'
+        )
     return data
 
 

@@ -13,7 +13,13 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _artifacts
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._artifacts import Artifact, ArtifactError, Change, Observed, SumCache
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._artifacts import (
+    Artifact,
+    ArtifactError,
+    Change,
+    Observed,
+    SumCache,
+)
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._download import Policy
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -60,7 +66,9 @@ def entry(**changes: t.Any) -> dict[str, t.Any]:
 
 
 def test_entries_get_defaults() -> None:
-    assert _artifacts.parse_artifacts([entry()]) == [Artifact("kubelet", "a" * 64, 3, "/usr/local/bin/kubelet", 0o755, "root", "root")]
+    assert _artifacts.parse_artifacts([entry()]) == [
+        Artifact("kubelet", "a" * 64, 3, "/usr/local/bin/kubelet", 0o755, "root", "root")
+    ]
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:
@@ -117,7 +125,10 @@ def test_space_is_counted_for_each_file_system(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()
-    wanted = [Artifact(f"f{i}", f"{i}" * 64, 100, str(directory / "deep" / f"f{i}")) for i, directory in enumerate((one, one, two))]
+    wanted = [
+        Artifact(f"f{i}", f"{i}" * 64, 100, str(directory / "deep" / f"f{i}"))
+        for i, directory in enumerate((one, one, two))
+    ]
     changes = _artifacts.plan(wanted, {item.dest: Observed("absent") for item in wanted})
     free = {str(one): (1, 199), str(two): (2, 100)}
     assert _artifacts.space_problems(changes, lambda path: free[path]) == [
@@ -255,7 +266,9 @@ def test_what_the_controller_sent_is_checked_too(tmp_path: Path) -> None:
     changes = _artifacts.plan([item], {item.dest: Observed("absent")})
     (tmp_path / "sent").write_bytes(b"truncated")
     cache = SumCache(str(tmp_path / "cache.json"))
-    with pytest.raises(ArtifactError, match=f"kubelet: expected sha256 {item.sha256} .* found sha256 {sha256(b'truncated')}"):
+    with pytest.raises(
+        ArtifactError, match=f"kubelet: expected sha256 {item.sha256} .* found sha256 {sha256(b'truncated')}"
+    ):
         _artifacts.apply(changes, _artifacts.from_staged({item.sha256: str(tmp_path / "sent")}), cache)
     with pytest.raises(ArtifactError, match="expected a registry or its bytes from the controller, found neither"):
         _artifacts.apply(changes, _artifacts.from_staged({}), cache)

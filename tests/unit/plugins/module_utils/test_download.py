@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _download
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._download import DownloadError, Policy, Wanted, fetch
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._download import (
+    DownloadError,
+    Policy,
+    Wanted,
+    fetch,
+)
 
 sys.path.insert(0, str(Path(__file__).parent))
 from file_server import FileServer, Page, sha256
@@ -53,7 +58,9 @@ def test_a_complete_partial_file_needs_no_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "beginning", [b"x" * 1000, DATA + b"more", b"x" * len(DATA)], ids=["of another file", "too long", "as long, but wrong"]
+    "beginning",
+    [b"x" * 1000, DATA + b"more", b"x" * len(DATA)],
+    ids=["of another file", "too long", "as long, but wrong"],
 )
 @pytest.mark.parametrize("size", [len(DATA), None])
 def test_a_wrong_beginning_is_thrown_away(tmp_path: Path, beginning: bytes, size: t.Optional[int]) -> None:
@@ -94,7 +101,9 @@ HTML = b"<!DOCTYPE html><html><head><title>Please log in</title></head></html>"
     ],
     ids=["sum", "page", "page called a file", "longer", "404", "403", "500"],
 )
-def test_what_is_wrong_is_refused_with_name_expected_and_found(tmp_path: Path, page: Page, kind: str, found: str) -> None:
+def test_what_is_wrong_is_refused_with_name_expected_and_found(
+    tmp_path: Path, page: Page, kind: str, found: str
+) -> None:
     with FileServer({"/kubelet": page}) as server, pytest.raises(DownloadError) as caught:
         fetch(wanted(server), str(tmp_path / "part"), QUICK)
     assert caught.value.kind == kind
@@ -104,7 +113,10 @@ def test_what_is_wrong_is_refused_with_name_expected_and_found(tmp_path: Path, p
 
 
 def test_a_download_that_is_always_cut_off_says_how_far_it_came_and_keeps_it(tmp_path: Path) -> None:
-    with FileServer({"/kubelet": Page(DATA, cut=[100, 100, 100, 100])}) as server, pytest.raises(DownloadError) as caught:
+    with (
+        FileServer({"/kubelet": Page(DATA, cut=[100, 100, 100, 100])}) as server,
+        pytest.raises(DownloadError) as caught,
+    ):
         fetch(wanted(server), str(tmp_path / "part"), QUICK)
     assert caught.value.kind == "truncated"
     assert f"expected {len(DATA)} bytes" in str(caught.value)
@@ -173,7 +185,9 @@ def test_a_token_does_not_follow_a_redirect_to_another_host(tmp_path: Path) -> N
     with FileServer({"/blob": Page(DATA)}) as storage:
         moved = Page(status=307, headers={"Location": storage.url + "/blob"})
         with FileServer({"/kubelet": moved}) as server:
-            want = Wanted("kubelet", server.url + "/kubelet", sha256(DATA), len(DATA), {"Authorization": "Bearer secret"})
+            want = Wanted(
+                "kubelet", server.url + "/kubelet", sha256(DATA), len(DATA), {"Authorization": "Bearer secret"}
+            )
             fetch(want, str(tmp_path / "part"), QUICK)
             assert server.asked("/kubelet")[0]["authorization"] == "Bearer secret"
         assert "authorization" not in storage.asked("/blob")[0]
@@ -189,7 +203,13 @@ def test_proxies_of_the_environment_are_ignored_when_told(tmp_path: Path, monkey
 
 @pytest.mark.parametrize(
     ("start", "is_page"),
-    [(b"<html>", True), (b"\xef\xbb\xbf\n <!doctype HTML PUBLIC", True), (b"\x7fELF", False), (b"<?xml", False), (b"", False)],
+    [
+        (b"<html>", True),
+        (b"\xef\xbb\xbf\n <!doctype HTML PUBLIC", True),
+        (b"\x7fELF", False),
+        (b"<?xml", False),
+        (b"", False),
+    ],
 )
 def test_web_pages_are_recognised(start: bytes, is_page: bool) -> None:
     assert _download.looks_like_html(start) is is_page

@@ -41,7 +41,10 @@ def test_the_recorded_table_of_containerd() -> None:
         "registry.k8s.io/kube-scheduler:v1.36.3": (False, False),  # the manifest is missing
         "registry.k8s.io/pause:3.10.2": (True, True),
     }
-    assert stored["registry.k8s.io/pause:3.10.2"].digest == "sha256:547091c8e593ac231af8f59b23c97d16dbd54cfb9eae0fbc5830b6a1484bcaf0"
+    assert (
+        stored["registry.k8s.io/pause:3.10.2"].digest
+        == "sha256:547091c8e593ac231af8f59b23c97d16dbd54cfb9eae0fbc5830b6a1484bcaf0"
+    )
 
 
 def test_an_empty_containerd_prints_nothing() -> None:
@@ -59,7 +62,12 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     ]
     with pytest.raises(ImageError) as caught:
         _images.parse_images(entries)
-    assert [problem.split(": ")[0] for problem in caught.value.problems] == ["pause:1", "a.b/c:no tag", "a.b/c:1", "a.b/d:1"]
+    assert [problem.split(": ")[0] for problem in caught.value.problems] == [
+        "pause:1",
+        "a.b/c:no tag",
+        "a.b/c:1",
+        "a.b/d:1",
+    ]
     assert len(_images.parse_images([entries[3], entries[5]])) == 1
 
 
@@ -78,9 +86,24 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         (table(Stored(PAUSE.reference, A, True)), False, (f"{A} (not known by its digest)", PAUSE.reference)),
         (table(Stored("other.example.com/pause:1", A, True)), False, ("absent", "other.example.com/pause:1")),
         (table(*(Stored(name, A, True) for name in BOTH)), True, (A, PAUSE.reference)),
-        (table(Stored(PAUSE.reference, A, True, True), Stored(PAUSE.pinned, A, True)), True, (f"{A} (pinned)", PAUSE.reference)),
+        (
+            table(Stored(PAUSE.reference, A, True, True), Stored(PAUSE.pinned, A, True)),
+            True,
+            (f"{A} (pinned)", PAUSE.reference),
+        ),
     ],
-    ids=["there", "there and pinned", "absent", "incomplete", "another digest", "only the name", "only the digest", "elsewhere", "pin", "pin one"],
+    ids=[
+        "there",
+        "there and pinned",
+        "absent",
+        "incomplete",
+        "another digest",
+        "only the name",
+        "only the digest",
+        "elsewhere",
+        "pin",
+        "pin one",
+    ],
 )
 def test_the_plan(stored: dict[str, Stored], pin: bool, expected: tuple[str, str] | None) -> None:
     changes = _images.plan([PAUSE], stored, pin)
@@ -108,18 +131,25 @@ def test_another_version_loses_its_pin_but_no_other_image_does() -> None:
 
 
 def test_the_diff_names_the_reference() -> None:
-    assert _images.diff(_images.plan([PAUSE], {})) == {"before": f"{PAUSE.reference}: absent\n", "after": f"{PAUSE.reference}: {A}\n"}
+    assert _images.diff(_images.plan([PAUSE], {})) == {
+        "before": f"{PAUSE.reference}: absent\n",
+        "after": f"{PAUSE.reference}: {A}\n",
+    }
 
 
 # --- acting: a client that behaves like containerd's, a real server
 
 
-def make_image(name: str = "registry.k8s.io/pause", tag: str = "3.10.2", layer: bytes = b"layer" * 1000) -> tuple[Image, dict[str, bytes]]:
+def make_image(
+    name: str = "registry.k8s.io/pause", tag: str = "3.10.2", layer: bytes = b"layer" * 1000
+) -> tuple[Image, dict[str, bytes]]:
     """An image and all its blobs by digest."""
     config = json.dumps({"os": "linux", "architecture": "amd64", "config": {}}).encode()
     entries = [{"digest": f"sha256:{sha256(data)}", "size": len(data)} for data in (config, layer)]
     manifest = json.dumps({"schemaVersion": 2, "config": entries[0], "layers": entries[1:]}).encode()
-    return Image(name, tag, f"sha256:{sha256(manifest)}"), {f"sha256:{sha256(data)}": data for data in (manifest, config, layer)}
+    return Image(name, tag, f"sha256:{sha256(manifest)}"), {
+        f"sha256:{sha256(data)}": data for data in (manifest, config, layer)
+    }
 
 
 def pages(image: Image, blobs: dict[str, bytes]) -> dict[str, Page]:
@@ -180,9 +210,17 @@ def test_all_failures_are_told_and_what_worked_stays(ctr: Ctr) -> None:
     served[f"/v2/{page.name}/manifests/{page.digest}"] = Page(html, content_type="text/html")
     with FileServer(served) as server, pytest.raises(ImageError) as caught:
         bring(ctr, server, good, wrong, page, gone)
-    assert caught.value.problems[0] == f"{wrong.reference}: expected its blob {layer}, found sha256:{sha256(b'an0ther')}"
-    assert f"{page.reference}: expected {page.digest}, found sha256:{sha256(html)} (an HTML page titled 'Sign in')" in str(caught.value)
-    assert f"{gone.reference}: expected {gone.digest}" in caught.value.problems[2] and "HTTP 404" in caught.value.problems[2]
+    assert (
+        caught.value.problems[0] == f"{wrong.reference}: expected its blob {layer}, found sha256:{sha256(b'an0ther')}"
+    )
+    assert (
+        f"{page.reference}: expected {page.digest}, found sha256:{sha256(html)} (an HTML page titled 'Sign in')"
+        in str(caught.value)
+    )
+    assert (
+        f"{gone.reference}: expected {gone.digest}" in caught.value.problems[2]
+        and "HTTP 404" in caught.value.problems[2]
+    )
     assert good.reference in ctr.observe()
 
 

@@ -24,7 +24,9 @@ def test_full_image_names_are_split(name: str, parts: tuple[str, str]) -> None:
     assert oci.split_image_name(name) == parts
 
 
-@pytest.mark.parametrize("name", ["pause", "calico/node", "registry.k8s.io", "registry.k8s.io/Pause", "a.b/c:1", "a.b/../c", "a.b/", ""])
+@pytest.mark.parametrize(
+    "name", ["pause", "calico/node", "registry.k8s.io", "registry.k8s.io/Pause", "a.b/c:1", "a.b/../c", "a.b/", ""]
+)
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(oci.RegistryNameError, match="full image name"):
         oci.split_image_name(name)
@@ -32,7 +34,11 @@ def test_other_names_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("address", "normal"),
-    [(REGISTRY + "/", REGISTRY), ("https://registry.example.com", "https://registry.example.com"), ("http://[fd00::1]:5000", "http://[fd00::1]:5000")],
+    [
+        (REGISTRY + "/", REGISTRY),
+        ("https://registry.example.com", "https://registry.example.com"),
+        ("http://[fd00::1]:5000", "http://[fd00::1]:5000"),
+    ],
 )
 def test_addresses_are_normalised(address: str, normal: str) -> None:
     assert oci.normalise_registry(address) == normal
@@ -63,14 +69,20 @@ PULL = {"capabilities": ["pull", "resolve"]}
         (
             "registry.k8s.io",
             {"registry": REGISTRY},
-            {"server": "https://registry.k8s.io", "host": {f"{REGISTRY}/v2/registry.k8s.io": {**PULL, "override_path": True}}},
+            {
+                "server": "https://registry.k8s.io",
+                "host": {f"{REGISTRY}/v2/registry.k8s.io": {**PULL, "override_path": True}},
+            },
         ),
         (
             "docker.io",
             {"registry": REGISTRY, "mirrors": ["https://mirror.example.com/"]},
             {
                 "server": "https://registry-1.docker.io",
-                "host": {f"{REGISTRY}/v2/docker.io": {**PULL, "override_path": True}, "https://mirror.example.com": PULL},
+                "host": {
+                    f"{REGISTRY}/v2/docker.io": {**PULL, "override_path": True},
+                    "https://mirror.example.com": PULL,
+                },
             },
         ),
         ("quay.io", {}, {"server": "https://quay.io"}),
