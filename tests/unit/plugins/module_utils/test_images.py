@@ -15,10 +15,10 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _imag
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._images import Ctr, Image, ImageError, Stored
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parent))
 from file_server import FileServer, Page, sha256
 
+HERE = Path(__file__).parent
 TABLE = (HERE / "recorded" / "ctr_images_check.txt").read_text()
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 PAUSE = Image("registry.k8s.io/pause", "3.10.2", A)
