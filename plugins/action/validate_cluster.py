@@ -109,14 +109,16 @@ class Inventory:
         self._hostvars = task_vars["hostvars"]
         self._groups = {str(name): [str(host) for host in hosts] for name, hosts in task_vars["groups"].items()}
         self._specs = cluster_schema.load_specs(ROLES)
+        # The private variables too: a default may refer to one.
         self._defaults: dict[str, Any] = {}
         for role in self._specs:
-            path = ROLES / role / "defaults" / "main.yml"
-            if path.is_file():
-                self._defaults |= loader.load_from_file(str(path), trusted_as_template=True) or {}
+            for path in (ROLES / role / "defaults" / "main.yml", ROLES / role / "vars" / "main.yml"):
+                if path.is_file():
+                    self._defaults |= loader.load_from_file(str(path), trusted_as_template=True) or {}
         self._defaults = {name: value for name, value in self._defaults.items() if name not in COMPUTED_VARIABLES}
         self._names = [name for role in self._specs.values() for name in role if name not in COMPUTED_VARIABLES]
         self._near: dict[str, bool] = {}
+        self._plain: dict[int, tuple[Any, bool]] = {}  # by identity; the value is kept, so that no other gets its id
         self._base = Path(loader.get_basedir())
 
     def read(self) -> ClusterInput:
@@ -150,9 +152,9 @@ class Inventory:
             else:
                 continue
             try:
-                measure(value)
-                value = templar.template(value)
-                measure(value)
+                if not self._is_plain(value, templar):
+                    value = templar.template(value)
+                    measure(value)
             except TooLargeError as error:
                 failures[variable] = str(error)
             except Exception as error:  # whatever a template or a plugin in it raises is a finding, not a crash
@@ -161,6 +163,13 @@ class Inventory:
                 variables[variable] = value
         secrets = frozenset(key for key in given if key in raw and has_secret(raw[key]))
         return Host(name, variables, given, failures, secrets)
+
+    def _is_plain(self, value: Any, templar: Templar) -> bool:
+        """Is there nothing to evaluate in a value? Group variables and defaults are the same objects for many hosts and are looked at once."""
+        if id(value) not in self._plain:
+            measure(value)
+            self._plain[id(value)] = (value, not has_secret(value) and not templar.is_template(value))
+        return self._plain[id(value)][1]
 
     def _is_ours(self, name: str) -> bool:
         """Is it worth a look: in our prefixes, or nearly one of our names?"""

@@ -1,0 +1,53 @@
+"""The collection's commands as a user runs them, from the tree or from an installed artifact."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """Run a program of the virtual environment: an argv list, a bounded time, plain output, none of the caller's Ansible settings."""
+
+    def runner(
+        *argv: str | Path,
+        cwd: Path = ROOT,
+        env: Mapping[str, str] | None = None,
+        timeout: float = 180,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+        path = f"{Path(sys.executable).parent}:{clean['PATH']}"
+        # Tasks on localhost take this interpreter; no cache or configuration of the caller is touched.
+        environment = {
+            **clean,
+            "PATH": path,
+            "LC_ALL": "C.UTF-8",
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_FORKS": "2",
+            **(env or {}),
+        }
+        words = [str(word) for word in argv]
+        done = subprocess.run(
+            words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        if check:
+            assert done.returncode == 0, f"{words} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return runner
