@@ -1,0 +1,114 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, the bare_metal.kubernetes maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sets, persists and verifies kernel parameters, all in one call."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sysctl_profile
+short_description: Set, persist and verify kernel parameters in one call
+version_added: 0.1.0
+author: The bare_metal.kubernetes maintainers
+description:
+  - Compares every parameter with the running kernel and with what systemd-sysctl will set at the next boot, over all of its directories.
+  - Writes one drop-in of its own that sorts last, applies it and reads the kernel again. Never touches another's file.
+  - A bound (C(min), C(max)) keeps what already meets it and is written to the drop-in only when the next boot would miss it.
+  - A parameter that is no longer given goes back to what it was before this module changed it; no parameters undo everything.
+  - One parameter that fails does not keep the others from being set; all failures come in one message.
+options:
+  parameters:
+    description:
+      - Kernel parameters by name, with dots or slashes. A value is a number or a text, or a mapping with one of C(exactly), C(min), C(max), C(one_of)
+        (C(min) and C(max) may go together), and C(reason), C(source), C(optional).
+      - C(optional) parameters may be unknown to the kernel or refused by it. C(null) leaves a parameter alone.
+    type: dict
+    required: true
+  tolerate:
+    description: Parameters that may be unknown, read-only or clamped here, such as those of the host in a container. They are warned of.
+    type: list
+    elements: str
+    default: []
+  state:
+    description: V(verified) changes nothing and fails with every parameter that is not as wanted, now or at the next boot.
+    type: str
+    choices: [present, verified]
+    default: present
+  path: {description: The drop-in., type: path, default: /etc/sysctl.d/99-zz-bare-metal-kubernetes.conf}
+  state_dir: {description: Where original values are remembered., type: path, default: /var/lib/bare-metal-kubernetes}
+attributes:
+  check_mode: {description: Says what would change. What would fail is a warning., support: full}
+  diff_mode: {description: Shows the values in the kernel and the drop-in., support: full}
+"""
+
+EXAMPLES = r"""
+- name: Configure | Set the kernel parameters
+  bare_metal.kubernetes.sysctl_profile:
+    parameters:
+      net.ipv4.ip_forward: 1
+      fs.inotify.max_user_instances: {min: 8192, reason: one or more a pod}
+      net.ipv4.conf.all.rp_filter: {one_of: [0, 1], reason: Calico refuses loose mode}
+"""
+
+RETURN = r"""
+verdicts:
+  description: >-
+    Parameters that are not as wanted: C(key), C(wanted), C(live), C(at_boot), C(detail), C(tolerated), and C(names) out of
+    V(unknown_key), V(readonly), V(clamped), V(runtime_drift), V(persist_drift), V(overridden_by).
+  returned: always
+  type: list
+  elements: dict
+values: {description: What the kernel has after the call., returned: always, type: dict}
+"""
+
+from dataclasses import asdict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _sysctl as core
+
+
+def main() -> None:
+    """Observe, plan, act, read again, judge."""
+    module = AnsibleModule(
+        argument_spec=dict(
+            parameters=dict(type="dict", required=True),
+            tolerate=dict(type="list", elements="str", default=[]),
+            state=dict(type="str", choices=["present", "verified"], default="present"),
+            path=dict(type="path", default="/etc/sysctl.d/99-zz-bare-metal-kubernetes.conf"),
+            state_dir=dict(type="path", default="/var/lib/bare-metal-kubernetes"),
+        ),
+        supports_check_mode=True,
+    )
+    params = module.params
+    act = params["state"] == "present" and not module.check_mode
+    try:
+        outcome = core.converge(
+            params["parameters"],
+            params["tolerate"],
+            params["path"],
+            params["state_dir"],
+            params["state"] == "present",
+            act,
+        )
+    except (core.SysctlError, OSError) as exc:
+        module.fail_json(msg=str(exc))
+    bad = [verdict for verdict in outcome.verdicts if verdict.names]
+    failing = [verdict for verdict in bad if not verdict.tolerated]
+    result = dict(
+        changed=outcome.changed,
+        verdicts=[asdict(verdict) for verdict in bad],
+        values=outcome.values,
+        diff=outcome.diff if module._diff else [],
+    )
+    if failing and (act or params["state"] == "verified"):
+        module.fail_json(msg="\n".join(verdict.line() for verdict in failing), **result)
+    for verdict in bad:
+        if verdict.tolerated or {"unknown_key", "readonly"} & set(verdict.names):
+            module.warn(f"{'tolerated: ' if verdict.tolerated else ''}{verdict.line()}")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
