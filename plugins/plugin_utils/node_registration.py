@@ -1,0 +1,40 @@
+# Copyright: (c) 2026, the bare_metal.kubernetes maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the inventory says of the Node objects: labels, taints, annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+RACK_LABEL = "bare-metal.kubernetes/rack"
+WORKER_LABEL = "node-role.kubernetes.io/worker"
+# Calico reads a node's AS number from here (Kubernetes datastore).
+AS_ANNOTATION = "projectcalico.org/ASNumber"
+
+
+def registration(variables: Mapping[str, Any], worker: bool, calico: bool) -> dict[str, Any]:
+    """Metadata of one node from its host's variables.
+
+    :param variables: ``cluster_rack``, ``cluster_node_labels``, ``cluster_node_taints``, ``cluster_bgp_as_number``; each may be absent.
+    :param worker: the host is a worker and no control plane.
+    :param calico: Calico is the network plugin and wants to know the node's AS.
+    :returns: ``{labels: {..}, annotations: {..}, taints: [..] or None}``; None leaves the node's taints alone.
+    """
+    labels = {WORKER_LABEL: ""} if worker else {}
+    rack = variables.get("cluster_rack")
+    if rack:
+        labels[RACK_LABEL] = str(rack)
+    labels.update({str(key): str(value) for key, value in (variables.get("cluster_node_labels") or {}).items()})
+    as_number = variables.get("cluster_bgp_as_number")
+    annotations = {AS_ANNOTATION: str(as_number)} if calico and as_number else {}
+    return {"labels": labels, "annotations": annotations, "taints": variables.get("cluster_node_taints")}
+
+
+def registrations(
+    hosts: Iterable[str], control_plane: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], calico: bool
+) -> dict[str, dict[str, Any]]:
+    """:func:`registration` of each host, by name."""
+    controllers = set(control_plane)
+    return {host: registration(hostvars[host], host not in controllers, calico) for host in sorted(hosts)}
