@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -258,8 +259,6 @@ def imports_of(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", [*MODULES, *sorted((ROOT / "plugins" / "module_utils").glob("*.py"))], ids=relative)
 def test_what_runs_on_targets_needs_nothing_but_python(path: Path) -> None:
-    import sys
-
     for name in imports_of(path):
         top = name.split(".")[0]
         ours = name.startswith("ansible_collections.bare_metal.kubernetes.plugins.module_utils")
