@@ -116,6 +116,10 @@ def _size_text(size: t.Optional[int]) -> str:
     return "the whole file" if size is None else f"{size} bytes"
 
 
+def _file_text(wanted: Wanted) -> str:
+    return "a file" if wanted.size is None else f"a file of {wanted.size} bytes"
+
+
 def fetch(wanted: Wanted, partial: str, policy: t.Optional[Policy] = None) -> int:
     """Fetch a file to the path ``partial`` (created 0600, continued when it is there) and check its sum.
 
@@ -250,12 +254,8 @@ def _check_answer(wanted: Wanted, response: http.client.HTTPResponse, start: int
     if (response.headers["Content-Type"] or "").startswith("text/html"):
         page = response.read(TEXT_BYTES)
         if b"<" in page:
-            raise DownloadError(
-                wanted.name, f"a file of {_size_text(wanted.size)}", f"{describe_page(page)} at {wanted.url}"
-            )
-        raise DownloadError(
-            wanted.name, f"a file of {_size_text(wanted.size)}", f"text declared as HTML at {wanted.url}"
-        )
+            raise DownloadError(wanted.name, _file_text(wanted), f"{describe_page(page)} at {wanted.url}")
+        raise DownloadError(wanted.name, _file_text(wanted), f"text declared as HTML at {wanted.url}")
     if wanted.size is not None and total is not None and total != wanted.size:
         raise DownloadError(wanted.name, _size_text(wanted.size), f"{total} bytes at {wanted.url}")
     return (wanted.size if wanted.size is not None else total), begin
@@ -283,9 +283,7 @@ def _copy(
         if not piece:
             break
         if position == 0 and looks_like_html(piece[:TEXT_BYTES]):
-            raise DownloadError(
-                wanted.name, f"a file of {_size_text(wanted.size)}", f"{describe_page(piece[:4096])} at {wanted.url}"
-            )
+            raise DownloadError(wanted.name, _file_text(wanted), f"{describe_page(piece[:4096])} at {wanted.url}")
         if total is not None and position + len(piece) > total:
             raise DownloadError(wanted.name, f"{total} bytes", f"more than that at {wanted.url}")
         write_all(wanted.name, stream, piece)
