@@ -23,9 +23,10 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.node_registration import RACK_LABEL
+
 Object = dict[str, Any]
 
-RACK_LABEL = "bare-metal.kubernetes/rack"
 CONFIGURATION_ANNOTATION = "bare-metal.kubernetes/configuration"
 CUSTOM_API = "crd.projectcalico.org/v1"
 NAMESPACE = "kube-system"
@@ -71,7 +72,7 @@ class Node:
 class Settings:
     """What the role's variables say.
 
-    ``mtu`` 0: found by Calico from the node's interface; ``as_number`` 0: the nodes' smallest; ``block_size`` 0:
+    ``mtu`` 0: found by Calico from the node's interface; ``as_number`` 0: from the nodes'; ``block_size`` 0:
     computed;
     ``images``: ``{"calico/node": "name:tag"}``.
     """
@@ -244,10 +245,16 @@ def ip_pools(settings: Settings) -> list[Object]:
     return pools
 
 
+def _common_as_number(nodes: Sequence[Node]) -> int:
+    """The AS of nodes without an annotation: the default when any node has it, else the smallest; never by position."""
+    numbers = {node.as_number for node in nodes} or {DEFAULT_AS_NUMBER}
+    return DEFAULT_AS_NUMBER if DEFAULT_AS_NUMBER in numbers else min(numbers)
+
+
 def bgp_configuration(settings: Settings) -> Object:
     """The cluster-wide BGP settings. Without any router the nodes peer with each other, with one they do not."""
     spec: Object = {
-        "asNumber": settings.as_number or min((node.as_number for node in settings.nodes), default=DEFAULT_AS_NUMBER),
+        "asNumber": settings.as_number or _common_as_number(settings.nodes),
         "nodeToNodeMeshEnabled": not any(node.peers for node in settings.nodes),
         "logSeverityScreen": "Info",
     }
