@@ -210,7 +210,7 @@ def plan_join(node: NodeState, *, control_plane: bool) -> tuple[Step, ...]:
         steps[START_KUBELET] = "the kubelet does not run"
     elif node.registered is False:
         steps[RESTART_KUBELET] = "the API has no Node for it: a kubelet registers when it starts"
-    if control_plane and node.marked is False:
+    if control_plane and not node.marked:
         steps["control-plane-join"] = "the node is not marked as a control plane"
     return _in_order(steps, phases)
 

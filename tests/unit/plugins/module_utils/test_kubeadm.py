@@ -144,7 +144,8 @@ def test_phases_left_of_init(
     assert all(step.reason for step in steps)
 
 
-PREPARE = ["control-plane-prepare", "wait-control-plane"]
+MARK = ["control-plane-join", "wait-control-plane"]
+PREPARE = ["control-plane-prepare", *MARK]
 BOOTSTRAP = ["kubelet-start", "kubelet-wait-bootstrap"]
 JOIN: list[tuple[str, bool, core.NodeState, list[str]]] = [
     ("whole control plane", True, WHOLE, []),
@@ -158,7 +159,7 @@ JOIN: list[tuple[str, bool, core.NodeState, list[str]]] = [
         "certificates only",
         True,
         core.NodeState(traces=True, leaves=frozenset(core.LEAVES)),
-        ["control-plane-prepare", *BOOTSTRAP, "wait-control-plane"],
+        ["control-plane-prepare", *BOOTSTRAP, *MARK],
     ),
     (
         "manifests stand, the kubelet never bootstrapped",
@@ -169,7 +170,7 @@ JOIN: list[tuple[str, bool, core.NodeState, list[str]]] = [
             registered=None,
             marked=None,
         ),
-        ["control-plane-prepare", *BOOTSTRAP, "wait-control-plane"],
+        ["control-plane-prepare", *BOOTSTRAP, *MARK],
     ),
     ("bootstrapped, not marked", True, state(marked=False), ["control-plane-join"]),
     ("one manifest is gone", True, state(manifests=frozenset(core.COMPONENTS[1:]), ready=False, marked=None), PREPARE),
