@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import socket
 import ssl
 import time
 import typing as t
@@ -90,15 +89,6 @@ def ask_health(url: str) -> bool:
         connection.close()
 
 
-def listens(url: str) -> bool:
-    parts = urllib.parse.urlsplit(url)
-    try:
-        socket.create_connection((parts.hostname or "", parts.port or 0), timeout=PEER_TIMEOUT_SECONDS).close()
-    except OSError:
-        return False
-    return True
-
-
 def etcdctl(paths: Paths, endpoints: t.Iterable[str], *words: str, check: bool = True) -> CommandResult:
     """Run etcdctl with the member's client certificate."""
     argv = [
@@ -113,14 +103,6 @@ def etcdctl(paths: Paths, endpoints: t.Iterable[str], *words: str, check: bool =
         "--write-out=json",
     ]
     return run(argv, timeout=4 * COMMAND_TIMEOUT_SECONDS, check=check)
-
-
-def each(function: t.Callable[..., t.Any], arguments: t.Sequence[tuple[t.Any, ...]]) -> list[t.Any]:
-    """Call a function for every tuple of arguments at the same time."""
-    if not arguments:
-        return []
-    with ThreadPoolExecutor(max_workers=len(arguments)) as pool:
-        return list(pool.map(lambda one: function(*one), arguments))
 
 
 def observe_unit(paths: Paths) -> tuple[_systemd.UnitState, bool]:
@@ -138,15 +120,14 @@ def observe_unit(paths: Paths) -> tuple[_systemd.UnitState, bool]:
 def observe(wanted: core.Wanted, paths: Paths, data_elsewhere: t.Mapping[str, bool | None]) -> core.Observed:
     """Find out all that a decision needs. Changes nothing; members that do not answer cost two seconds, all together."""
     unit, stale = observe_unit(paths)
-    views = each(ask_peer, [(peer.peer_url, paths.pki) for peer in wanted.peers])
+    with ThreadPoolExecutor(max_workers=len(wanted.peers) or 1) as pool:
+        views = list(pool.map(lambda peer: ask_peer(peer.peer_url, paths.pki), wanted.peers))
     known = {peer.name: view for peer, view in zip(wanted.peers, views) if view is not None}
     members, health, error = None, {}, "no member answers at its peer port"
     if any(view.formed for view in known.values()):
         try:
-            urls = [peer.client_url for peer in wanted.peers]
-            answering = [url for url, up in zip(urls, each(listens, [(url,) for url in urls])) if up]
-            if not answering:
-                raise CommandError("no member listens at its client port")
+            # Only those that answered: etcdctl waits for its whole timeout when the first one that it tries is gone.
+            answering = [peer.client_url for peer in wanted.peers if peer.name in known]
             members = core.parse_members(etcdctl(paths, answering, "member", "list").stdout)
             every = [url for member in members for url in member.client_urls]
             health = core.parse_health(etcdctl(paths, every, "endpoint", "health", check=False).stdout)
