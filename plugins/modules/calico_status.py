@@ -13,8 +13,7 @@ version_added: 0.1.0
 short_description: Prove one node's routing under Calico
 description:
   - Read-only, run on the node itself. Asks BIRD for its BGP sessions over the control socket, the kernel for its
-      routes, and the API (with
-    the CNI plugin's credentials) for the address blocks of all nodes.
+    routes, and the API (with the CNI plugin's credentials) for the address blocks of all nodes.
   - Proven means that every session is Established and that every block of another node has a next hop.
 options:
   node:
@@ -22,8 +21,9 @@ options:
     type: str
     required: true
   peers:
-    description: Addresses of the routers that the node must speak with. Empty means that every session which BIRD has
-    must stand.
+    description:
+      - Addresses of the routers that the node must speak with.
+      - Empty means that every session which BIRD has must stand.
     type: list
     elements: str
     default: []
@@ -52,8 +52,12 @@ options:
     type: path
     default: /etc/cni/net.d/calico-kubeconfig
 attributes:
-  check_mode: {support: full, description: Asks once and fails never.}
-  diff_mode: {support: none}
+  check_mode:
+    support: full
+    description: Asks once and fails never.
+  diff_mode:
+    support: none
+    description: It only reads.
 """
 
 EXAMPLES = r"""
@@ -70,8 +74,7 @@ sessions:
   type: list
   elements: dict
   returned: always
-  sample: [{name: Node_192_0_2_254, neighbor: 192.0.2.254, as_number: 64601, state: Established, imported: 5, exported:
-  2, error: ''}]
+  sample: [{neighbor: 192.0.2.254, as_number: 64601, state: Established, imported: 5, exported: 2, error: ''}]
 blocks:
   description: All address blocks and their nodes.
   type: list

@@ -12,12 +12,11 @@ author: The bare_metal.kubernetes maintainers
 version_added: 0.1.0
 short_description: Apply a set of Kubernetes objects
 description:
-  - Applies objects with server-side apply as field manager C(bare-metal-kubernetes). What is changed is found by a dry
-      run on the server,
-    so defaults, conversions and fields of other managers are no differences.
-  - Namespaces come first, then definitions (waited for until they are served), configuration, workloads, webhooks,
-      custom resources (tried
-    again while their webhook's server starts).
+  - Applies objects with server-side apply as field manager C(bare-metal-kubernetes).
+  - What is changed is found by a dry run on the server, so defaults, conversions and fields of other managers are no
+    differences.
+  - Namespaces come first, then definitions (waited for until they are served), configuration, workloads, webhooks and
+    custom resources (tried again while their webhook's server starts).
   - Every object carries the label C(bare-metal.kubernetes/owner).
 options:
   objects:
@@ -46,14 +45,19 @@ options:
     type: int
     default: 300
   immutable:
-    description: Fields, as dotted paths by kind, that must not change while an object lives. Such a change is refused
-    before anything is done.
+    description:
+      - Fields, as dotted paths by kind, that must not change while an object lives.
+      - Such a change is refused before anything is done.
     type: dict
     default: {}
 extends_documentation_fragment: [bare_metal.kubernetes.kube_api]
 attributes:
-  check_mode: {support: full, description: An API that does not answer means that every object is new.}
-  diff_mode: {support: full, description: Values of Secrets are hidden and schemas of definitions shortened.}
+  check_mode:
+    support: full
+    description: An API that does not answer means that every object is new.
+  diff_mode:
+    support: full
+    description: Values of Secrets are hidden and schemas of definitions shortened.
 """
 
 EXAMPLES = r"""

@@ -13,13 +13,14 @@ version_added: 0.1.0
 short_description: Approve kubelets' serving certificates
 description:
   - Approves pending requests of signer C(kubernetes.io/kubelet-serving) whose subject, names and addresses are those of
-      the node in
-    O(nodes), and waits until every one of these kubelets serves a certificate that the cluster's CA signed.
+    the node in O(nodes).
+  - Waits until every one of these kubelets serves a certificate that the cluster's CA signed.
   - A request that claims anything else is left pending and told.
 options:
   nodes:
-    description: By node name, the addresses (the first one is where the kubelet is asked) and further host names that
-    it may claim.
+    description:
+      - By node name, the addresses and further host names that it may claim; a list, or one address.
+      - The first one is where the kubelet is asked.
     type: dict
     required: true
   wait_seconds:
@@ -32,8 +33,12 @@ options:
     default: 10250
 extends_documentation_fragment: [bare_metal.kubernetes.kube_api]
 attributes:
-  check_mode: {support: full, description: Tells what would be approved now.}
-  diff_mode: {support: none}
+  check_mode:
+    support: full
+    description: Tells what would be approved now.
+  diff_mode:
+    support: none
+    description: There is no text to compare.
 """
 
 EXAMPLES = r"""

@@ -12,16 +12,15 @@ author: The bare_metal.kubernetes maintainers
 version_added: 0.1.0
 short_description: Reconcile labels, annotations and taints of nodes
 description:
-  - Sets what is wanted and removes what this module set before and is no longer wanted. Keys of others are never
-      touched.
+  - Sets what is wanted and removes what this module set before and is no longer wanted.
+  - Keys of others are never touched.
   - What it set is noted on the node, in the annotation C(bare-metal.kubernetes/owned-metadata).
 options:
   nodes:
     description:
       - "C({labels: {..}, annotations: {..}, taints: [{key, value, effect}]}) by name of the node."
       - C(taints) null leaves a node's taints alone. A list is the whole of ours and decides over kubeadm's
-          control-plane taint too, so
-        C([]) makes a control plane schedulable.
+        control-plane taint too, so C([]) makes a control plane schedulable.
     type: dict
     required: true
   wait_seconds:
@@ -30,9 +29,12 @@ options:
     default: 60
 extends_documentation_fragment: [bare_metal.kubernetes.kube_api]
 attributes:
-  check_mode: {support: full, description: A node that is not there, or an API that does not answer, counts as a node
-  without metadata.}
-  diff_mode: {support: full}
+  check_mode:
+    support: full
+    description: A node that is not there, or an API that does not answer, counts as a node without metadata.
+  diff_mode:
+    support: full
+    description: One line a key.
 """
 
 EXAMPLES = r"""
