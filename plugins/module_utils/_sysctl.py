@@ -357,7 +357,8 @@ def plan(parameters: t.Sequence[Parameter], seen: Observed, tolerate: t.Abstract
             original.setdefault(parameter.key, " ".join(live))
             was_set[parameter.key] = " ".join(target)
         value = _persisted_value(parameter, seen, original.get(parameter.key, " ".join(live)), live)
-        if value and not (hopeless and tolerated and not same(target, live)):
+        # What the kernel refuses would make systemd-sysctl fail at every boot; what it only clamps (then there is an original) would not.
+        if value and not (hopeless and tolerated and not same(target, live) and parameter.key not in original):
             persisted.append((parameter, value))
     wanted = {parameter.key for parameter in parameters}
     for key in sorted(set(original) - wanted):
@@ -597,7 +598,7 @@ def apply(
             refused[write.key] = write.after
     if refused != dict(steps.refused):
         untouched = {key: value for key, value in steps.original.items() if key in seen.original or key not in failed}
-        again = plan(parameters, replace(seen, refused=refused), tolerate)
+        again = plan(parameters, replace(seen, original=untouched, refused=refused), tolerate)
         kept = {key: value for key, value in steps.was_set.items() if key in untouched}
         steps = replace(again, original=untouched, was_set=kept, refused=refused)
         _remember(steps, own_path, state_dir)
@@ -675,7 +676,11 @@ def converge(
         changed = bool(effects) or text != seen.own_text
     else:
         after, changed = seen, wanted and steps.changed
-        effects = [(write.key, write.before, write.after) for write in steps.writes] if wanted else []
+        effects = (
+            [(write.key, write.before, write.after) for write in sorted(steps.writes, key=lambda write: write.key)]
+            if wanted
+            else []
+        )
         text = steps.own_text if wanted else seen.own_text
     boot, _others, _text = read_boot(own_path, root)
     found = verdicts(

@@ -104,9 +104,12 @@ def main() -> None:
     )
     if failing and (act or params["state"] == "verified"):
         module.fail_json(msg="\n".join(verdict.line() for verdict in failing), **result)
-    for verdict in bad:
-        if verdict.tolerated or {"unknown_key", "readonly"} & set(verdict.names):
-            module.warn(f"{'tolerated: ' if verdict.tolerated else ''}{verdict.line()}")
+    tolerated = [f"{verdict.key} ({', '.join(verdict.names)})" for verdict in bad if verdict.tolerated]
+    if tolerated:
+        module.warn(f"tolerated as asked: {'; '.join(tolerated)}")
+    for verdict in failing:
+        if {"unknown_key", "readonly"} & set(verdict.names):
+            module.warn(verdict.line())
     module.exit_json(**result)
 
 
