@@ -361,7 +361,7 @@ def _judge_system(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[P
         yield Problem(
             "kernel",
             f"a kernel of at least {need['min_kernel']} is needed",
-            machine["kernel"],
+            machine["kernel"] or "an unknown one",
             "kube-proxy's nftables mode and the network plugin do not work with older ones.",
             "Install a newer kernel and boot it.",
         )
