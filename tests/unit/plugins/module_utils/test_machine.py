@@ -261,7 +261,7 @@ def test_interfaces_without_those_of_pods() -> None:
 
 
 def test_default_routes_with_one_and_with_several_next_hops() -> None:
-    routes = [
+    routes: list[dict[str, Any]] = [
         {"dst": "default", "gateway": "10.0.0.1", "dev": "bond0"},
         {
             "dst": "default",
