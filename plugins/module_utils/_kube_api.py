@@ -264,6 +264,7 @@ class KubeApi:
         if address.scheme != "https" or not address.hostname:
             raise KubeApiError(f"'{credentials.server}' is not an https URL of an API server", reason="Credentials")
         self.server = credentials.server
+        self.authority = credentials.ca
         self.timeout = timeout
         self.deadline = deadline
         self._host, self._port = address.hostname, address.port or 443

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: calico_status
-author: The bare_metal.kubernetes maintainers
+author:
+  - The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 version_added: 0.1.0
 short_description: Prove one node's routing under Calico
 description:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kubelet_certificates
-author: The bare_metal.kubernetes maintainers
+author:
+  - The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 version_added: 0.1.0
 short_description: Approve kubelets' serving certificates
 description:
@@ -67,50 +68,14 @@ unsigned:
   returned: always
 """
 
-import time
-from concurrent.futures import ThreadPoolExecutor
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _kubelet_csr as rules
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api import (
-    KubeApi,
     KubeApiError,
     api_argument_spec,
     connect,
-    load_credentials,
 )
-
-# A kubelet whose request is refused keeps waiting for it for a quarter of an hour; one that was just restarted asks
-# anew at once.
-REFUSED_GRACE_SECONDS = 15
-
-
-def unsigned(nodes: dict[str, list[str]], authority: bytes, port: int) -> dict[str, str]:
-    """Nodes whose kubelet does not serve what it should, asked all at once."""
-    with ThreadPoolExecutor(16) as pool:
-        asked = {
-            name: pool.submit(rules.serving_problem, nodes[name][0], authority, port=port) for name in sorted(nodes)
-        }
-        return {name: future.result() for name, future in asked.items() if future.result()}
-
-
-def approve(
-    api: KubeApi, nodes: dict[str, list[str]], *, check: bool
-) -> tuple[list[rules.Verdict], list[rules.Verdict]]:
-    """Approve what can be approved now; returns what was approved and what was refused."""
-    approved: list[rules.Verdict] = []
-    refused: list[rules.Verdict] = []
-    for entry in rules.pending(api.list(rules.API_VERSION, rules.KIND)):
-        verdict = rules.judge(entry, nodes)
-        (approved if verdict.approved else refused).append(verdict)
-        if verdict.approved and not check:
-            try:
-                api.replace(rules.approval(entry), subresource="approval")
-            except KubeApiError as exc:
-                if exc.status not in (404, 409):  # judged by somebody else meanwhile
-                    raise
-    return approved, refused
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kubelet_csr_run import Certificates, Outcome
 
 
 def main() -> None:
@@ -123,9 +88,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    check, begun = module.check_mode, time.monotonic()
-    until = begun + module.params["wait_seconds"]
-    hopeless = min(until, begun + REFUSED_GRACE_SECONDS)
+    check = module.check_mode
     nodes = {
         str(name): [str(value) for value in (values if isinstance(values, list) else [values])]
         for name, values in module.params["nodes"].items()
@@ -133,43 +96,22 @@ def main() -> None:
     empty = sorted(name for name, values in nodes.items() if not values)
     if empty:
         module.fail_json(msg=f"nodes: {', '.join(empty)} has no address")
-    approved: dict[str, rules.Verdict] = {}
-    refused: list[rules.Verdict] = []
-    left: dict[str, str] = {}
     try:
-        authority = load_credentials(module.params["kubeconfig"]).ca
         api = connect({**module.params, "api_deadline_seconds": 5} if check else module.params)
-        while True:
-            now, refused = approve(api, nodes, check=check)
-            approved.update((verdict.request, verdict) for verdict in now)
-            left = unsigned(nodes, authority, module.params["port"])
-            served = {verdict.node for verdict in approved.values()}
-            wrong = {verdict.node for verdict in refused if verdict.node in left and verdict.node not in served}
-            if check or not left or time.monotonic() > (hopeless if wrong else until):
-                break
-            time.sleep(1)
+        work = Certificates(api, nodes, port=module.params["port"])
+        outcome = work.observe() if check else work.bring(module.params["wait_seconds"])
     except KubeApiError as exc:
         if not check or exc.reason not in ("Unreachable", "Credentials"):
             module.fail_json(msg=f"The kubelets' serving certificates cannot be looked after: {exc}")
-        left = dict.fromkeys(nodes, "the API does not answer yet")
-    result = {
-        "changed": bool(approved),
-        "approved": [{"request": verdict.request, "node": verdict.node} for verdict in approved.values()],
-        "refused": [
-            {"request": verdict.request, "node": verdict.node, "reasons": list(verdict.reasons)} for verdict in refused
-        ],
-        "unsigned": left,
-    }
-    told = [
-        f"request {verdict.request} of {verdict.node} is not approved: {'; '.join(verdict.reasons)}"
-        for verdict in refused
-    ]
-    if left and not check:
-        words = [f"{name}: {reason}" for name, reason in left.items()]
-        module.fail_json(msg="Kubelets without a certificate of the cluster's CA: " + "; ".join(words + told), **result)
-    for warning in told:
+        outcome = Outcome((), (), dict.fromkeys(nodes, "the API does not answer yet"))
+    if outcome.unsigned and not check:
+        words = [*(f"{name}: {reason}" for name, reason in outcome.unsigned.items()), *outcome.refusals]
+        module.fail_json(
+            msg="Kubelets without a certificate of the cluster's CA: " + "; ".join(words), **outcome.to_dict()
+        )
+    for warning in outcome.refusals:
         module.warn(warning)
-    module.exit_json(**result)
+    module.exit_json(**outcome.to_dict())
 
 
 if __name__ == "__main__":

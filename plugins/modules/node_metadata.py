@@ -8,7 +8,8 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_metadata
-author: The bare_metal.kubernetes maintainers
+author:
+  - The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 version_added: 0.1.0
 short_description: Reconcile labels, annotations and taints of nodes
 description:
@@ -55,49 +56,17 @@ changes:
   sample: [{node: worker1, field: labels, key: topology.kubernetes.io/zone, before: null, after: rack1}]
 """
 
-import time
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _node_metadata as rules
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api import (
-    KubeApi,
     KubeApiError,
     api_argument_spec,
     connect,
 )
-
-CONFLICTS_BORNE = 5
-
-
-class MissingNodeError(Exception):
-    """Nodes have not registered; the message names them."""
-
-
-def live_nodes(api: KubeApi, names: list[str], wait_seconds: float) -> dict[str, dict]:
-    """The Node objects of ``names``, once all are there or the time is over."""
-    until = time.monotonic() + wait_seconds
-    while True:
-        found = {node["metadata"]["name"]: node for node in api.list("v1", "Node")}
-        if set(names) <= set(found) or time.monotonic() > until:
-            return {name: found[name] for name in names if name in found}
-        time.sleep(1)
-
-
-def bring(api: KubeApi, node: dict, wanted: dict) -> None:
-    """Patch one node, planning anew as long as others change it meanwhile."""
-    for attempt in range(CONFLICTS_BORNE + 1):
-        patch = rules.plan(node, wanted).patch
-        if not patch:
-            return
-        try:
-            api.patch(node, patch)
-            return
-        except KubeApiError as exc:
-            if exc.status != 409 or attempt == CONFLICTS_BORNE:
-                raise
-        node = api.get("v1", "Node", node["metadata"]["name"]) or node
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._node_metadata_run import bring, live_nodes
 
 
 def main() -> None:
@@ -123,16 +92,14 @@ def main() -> None:
                 raise
         missing = sorted(set(wanted) - set(nodes))
         if missing and not check:
-            seconds = module.params["wait_seconds"]
-            raise MissingNodeError(
-                f"not registered after {seconds} s: {', '.join(missing)} (is the kubelet running there?)"
-            )
+            seconds, names = module.params["wait_seconds"], ", ".join(missing)
+            module.fail_json(msg=f"Nodes not registered after {seconds} s: {names}. Is the kubelet running there?")
         nodes.update({name: {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}} for name in missing})
         changes = [change for name in sorted(nodes) for change in rules.plan(nodes[name], wanted[name]).changes]
         if not check:
             for name in sorted(nodes):
                 bring(api, nodes[name], wanted[name])
-    except (KubeApiError, MissingNodeError) as exc:
+    except KubeApiError as exc:
         module.fail_json(msg=f"The metadata of nodes could not be set: {exc}")
     result = [asdict(change) for change in changes]
     module.exit_json(changed=bool(changes), changes=result, diff=rules.diff_of(changes))
