@@ -100,7 +100,7 @@ def files_manifest(manifest: Manifest) -> bytes:
 class _NothingThere:
     """Stands in for a registry that is not there yet: it holds nothing."""
 
-    def has_blob(self, repository: str, digest: str) -> bool:
+    def has_blob(self, repository: str, digest: str, size: int | None = None) -> bool:
         return False
 
     def manifest_digest(self, repository: str, reference: str) -> str:
@@ -121,7 +121,7 @@ def _each(client: RegistryClient | _NothingThere, work: Callable[[_T], _R], item
 def _files_upload(client: RegistryClient | _NothingThere, manifest: Manifest, text: bytes) -> Upload | None:
     digest, tag = f"sha256:{hashlib.sha256(text).hexdigest()}", bundle_tag(manifest)
     sizes = {f"sha256:{file.sha256}": file.size for file in manifest.files}
-    there = _each(client, lambda blob: client.has_blob(FILES_REPOSITORY, blob), sizes)
+    there = _each(client, lambda blob: client.has_blob(FILES_REPOSITORY, blob, sizes[blob]), sizes)
     missing = [Descriptor(blob, sizes[blob], "") for blob, found in zip(sizes, there, strict=True) if not found]
     if not missing and client.manifest_digest(FILES_REPOSITORY, tag) == digest:
         return None
@@ -174,7 +174,7 @@ def apply(client: RegistryClient, store: BlobStore, todo: Plan, say: Callable[[s
     def push_blob(job: tuple[str, Descriptor]) -> int:
         repository, blob = job
         source = where.get(blob.digest, "")
-        if source == repository or client.has_blob(repository, blob.digest):
+        if source == repository or client.has_blob(repository, blob.digest, blob.size):
             return 0
         return (
             blob.size

@@ -148,6 +148,10 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
 
+    def header(self, name: str) -> str:
+        """A header by its name in any case, "" when it is not there."""
+        return {key.lower(): value for key, value in self.headers.items()}.get(name.lower(), "")
+
     @property
     def reason(self) -> str:
         """What it complains about, in its own words."""
@@ -235,15 +239,23 @@ class RegistryClient:
     def check(self) -> None:
         """Make sure that this is a registry that lets us in."""
         answer = self.call("GET", "/v2/")
-        kind = {key.lower(): value for key, value in answer.headers.items()}.get("content-type", "")
+        kind = answer.header("Content-Type")
         if answer.status != 200 or "html" in kind:
             found = "an HTML page" if "html" in kind else f"HTTP {answer.status}"
             raise RegistryError(f"{self.registry}/v2/: expected an OCI registry that needs no login, found {found}")
 
-    def has_blob(self, repository: str, digest: str) -> bool:
-        """Does a repository hold a blob?"""
+    def has_blob(self, repository: str, digest: str, size: int | None = None) -> bool:
+        """Does a repository hold a blob? One of another length is refused: a registry does not replace what it believes to have."""
         answer = self.call("HEAD", f"/v2/{repository}/blobs/{digest}")
-        return self._expect(answer, (200, 404), f"Looking for {digest} in {repository}").status == 200
+        if self._expect(answer, (200, 404), f"Looking for {digest} in {repository}").status == 404:
+            return False
+        found = answer.header("Content-Length")
+        if size is not None and found.isdigit() and int(found) != size:
+            raise RegistryError(
+                f"{digest} in {repository} at {self.registry}: expected {size} bytes, found {found}. The registry's data is damaged: "
+                "empty its directory (bundle_serve_directory, /var/lib/bundle-registry), restart it, and publish again."
+            )
+        return True
 
     def manifest_digest(self, repository: str, reference: str) -> str:
         """The digest of a manifest, "" when there is none."""
@@ -252,7 +264,7 @@ class RegistryClient:
         )
         if self._expect(answer, (200, 404), f"Looking for {repository}:{reference}").status == 404:
             return ""
-        return {key.lower(): value for key, value in answer.headers.items()}.get("docker-content-digest", "")
+        return answer.header("Docker-Content-Digest")
 
     def put_manifest(self, repository: str, reference: str, text: bytes, media_type: str) -> None:
         """Put a manifest under a tag or digest."""
@@ -269,7 +281,7 @@ class RegistryClient:
         answer = self.call("POST", f"/v2/{repository}/blobs/uploads/{query}", headers={"Content-Length": "0"})
         if self._expect(answer, (201, 202), f"Beginning the upload of {digest} to {repository}").status == 201:
             return False
-        location = {key.lower(): value for key, value in answer.headers.items()}.get("location", "")
+        location = answer.header("Location")
         target = urlsplit(urljoin(f"{self.registry}/v2/{repository}/blobs/uploads/", location))
         upload = f"{target.path}?{target.query}{'&' if target.query else ''}{urlencode({'digest': digest})}"
         with path.open("rb") as stream:

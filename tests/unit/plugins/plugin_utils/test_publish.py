@@ -182,6 +182,17 @@ def test_a_damaged_store_is_named(store: BlobStore, manifest: Manifest) -> None:
         run(registry.url, store, manifest)
 
 
+def test_a_damaged_registry_is_named(store: BlobStore, manifest: Manifest) -> None:
+    digest = f"sha256:{manifest.files[0].sha256}"
+    with RegistryServer() as registry:
+        run(registry.url, store, manifest)
+        registry.blobs[FILES_REPOSITORY][digest] = b"short"
+        with pytest.raises(
+            RegistryError, match=f"{digest} in {FILES_REPOSITORY} .* expected {manifest.files[0].size} bytes, found 5"
+        ):
+            run(registry.url, store, manifest)
+
+
 def test_a_store_that_lacks_blobs_is_refused_before_anything_is_sent(store: BlobStore, manifest: Manifest) -> None:
     store.path(manifest.images[1].blobs[-1]).unlink()
     with RegistryServer() as registry:
