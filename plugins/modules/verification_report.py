@@ -55,7 +55,7 @@ EXAMPLES = r"""
 RETURN = r"""
 rows:
   description: "One entry a statement: C(check), C(subject), C(result) (C(ok), C(failed), C(skipped)) and C(detail)."
-  returned: always
+  returned: when nothing failed
   type: list
   elements: dict
 failed_count:
