@@ -60,9 +60,13 @@ def _custom(kind: str, name: str, spec: Mapping[str, Any]) -> Object:
 
 
 def pool_objects(mode: str, pools: Sequence[Pool]) -> list[Object]:
-    """The pools, and in mode ``metallb_l2`` the word to announce all of them."""
+    """The pools (without .0 and .255, which some clients refuse), and for ``metallb_l2`` the word to announce them."""
     found = [
-        _custom("IPAddressPool", pool.name, {"addresses": list(pool.addresses), "autoAssign": pool.auto_assign})
+        _custom(
+            "IPAddressPool",
+            pool.name,
+            {"addresses": list(pool.addresses), "autoAssign": pool.auto_assign, "avoidBuggyIPs": True},
+        )
         for pool in pools
     ]
     if mode == "metallb_l2" and pools:

@@ -66,8 +66,16 @@ def test_in_layer_2_the_speakers_announce_all_pools() -> None:
 
 def test_pools() -> None:
     named = build("calico_bgp")
-    assert named["IPAddressPool", "public"]["spec"] == {"addresses": ["192.0.2.0/28"], "autoAssign": True}
-    assert named["IPAddressPool", "b"]["spec"] == {"addresses": ["192.0.2.20-192.0.2.30"], "autoAssign": False}
+    assert named["IPAddressPool", "public"]["spec"] == {
+        "addresses": ["192.0.2.0/28"],
+        "autoAssign": True,
+        "avoidBuggyIPs": True,
+    }
+    assert named["IPAddressPool", "b"]["spec"] == {
+        "addresses": ["192.0.2.20-192.0.2.30"],
+        "autoAssign": False,
+        "avoidBuggyIPs": True,
+    }
     assert named["IPAddressPool", "b"]["metadata"]["namespace"] == "metallb-system"
 
 
