@@ -51,6 +51,7 @@ def source_chooser(
         return lambda component: build
     from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_upstream import UpstreamSource
 
+    lock.check_pinned(release, architecture, arguments["components"])
     mirror_url = arguments["mirror_url"] if arguments["source"] == "mirror" else ""
     upstream = UpstreamSource(lock, architecture, store, say, mirror_url)
     return lambda component: upstream if lock.has_upstream(component) else build

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,7 +199,7 @@ class UpstreamFile:
 
 @dataclass(frozen=True)
 class UpstreamImage:
-    """A released image, pinned by the digest of its manifest for one architecture."""
+    """A released image, pinned by the digest of its index or of its manifest for one architecture."""
 
     name: str
     tag: str
@@ -292,34 +292,69 @@ class Lock:
 
     def upstream_files(self, component: str, version: str, architecture: str) -> tuple[UpstreamFile, ...]:
         """The released files of one version; a :class:`BundleError` when a checksum is not in the lock."""
-        entry = self._data["components"][component]
-        sums = entry["versions"][version].get("sha256", {}).get(architecture, {})
         fill = Fill(component, version, architecture)
         files = []
-        for item in self._upstream(component, version).get("files", ()):
-            url = fill(item["url"])
-            artifact = url.rsplit("/", 1)[1]
-            if artifact not in sums:
-                raise BundleError(
-                    f"The lock has no sha256 of {artifact} for {component} {version} on {architecture} ({url})."
-                )
-            for name, member in _members(item).items():
-                files.append(UpstreamFile(name, url, sums[artifact], fill(member)))
+        for item, url, sha256 in self._pinned_files(component, version, architecture):
+            if not sha256:
+                raise BundleError(f"The lock has no {_file_pin(component, version, architecture, url)} ({url}).")
+            files += [UpstreamFile(name, url, sha256, fill(member)) for name, member in _members(item).items()]
         return tuple(files)
 
     def upstream_images(self, component: str, version: str, architecture: str) -> tuple[UpstreamImage, ...]:
         """The released images of one version; a :class:`BundleError` when a digest is not in the lock."""
-        entry = self._data["components"][component]
-        digests = entry["versions"][version].get("digests", {}).get(architecture, {})
-        fill = Fill(component, version, architecture)
         images = []
-        for item in self._upstream(component, version).get("images", ()):
-            if item["name"] not in digests:
-                raise BundleError(
-                    f"The lock has no digest of {item['name']} for {component} {version} on {architecture}."
-                )
-            images.append(UpstreamImage(item["name"], fill(item["tag"]), digests[item["name"]]))
+        for name, tag, digest in self._pinned_images(component, version, architecture):
+            if not digest:
+                raise BundleError(f"The lock has no {_image_pin(component, version, architecture, name)}.")
+            images.append(UpstreamImage(name, tag, digest))
         return tuple(images)
+
+    def check_pinned(self, release: Release, architecture: str, components: Sequence[str] = ()) -> None:
+        """Refuse a release that cannot be downloaded as a whole, naming every sum and digest that the lock has not.
+
+        ``components`` (default: all) limits the question. What no project publishes is not asked for.
+        """
+        missing = []
+        for component, version in release.versions.items():
+            if (components and component not in components) or not self.has_upstream(component):
+                continue
+            missing += [
+                f"{_file_pin(component, version, architecture, url)} ({url})"
+                for _item, url, sha256 in self._pinned_files(component, version, architecture)
+                if not sha256
+            ] + [
+                _image_pin(component, version, architecture, f"{name}:{tag}")
+                for name, tag, digest in self._pinned_images(component, version, architecture)
+                if not digest
+            ]
+        if missing:
+            raise BundleError(
+                f"The release set {release.name!r} with Kubernetes {release.versions['kubernetes']} cannot be downloaded for "
+                f"{architecture}: the lock has not everything that it pins. Missing:\n"
+                + "\n".join(f"  - {entry}" for entry in missing)
+                + "\nUse another release set, Kubernetes version or architecture, the source 'build' where the set can be built, "
+                "or add what the projects publish to roles/bundle/files/bundle.lock.yml."
+            )
+
+    def _pinned_files(
+        self, component: str, version: str, architecture: str
+    ) -> Iterator[tuple[Mapping[str, Any], str, str]]:
+        """Each upstream file: its entry, its URL, its sum (empty: none in the lock)."""
+        fill = Fill(component, version, architecture)
+        sums = self._version(component, version).get("sha256", {}).get(architecture, {})
+        for item in self._upstream(component, version).get("files", ()):
+            url = fill(item["url"])
+            yield item, url, sums.get(url.rsplit("/", 1)[1], "")
+
+    def _pinned_images(self, component: str, version: str, architecture: str) -> Iterator[tuple[str, str, str]]:
+        """Each upstream image: its name, its tag, its digest (empty: none in the lock)."""
+        fill = Fill(component, version, architecture)
+        digests = self._version(component, version).get("digests", {}).get(architecture, {})
+        for item in self._upstream(component, version).get("images", ()):
+            yield item["name"], fill(item["tag"]), digests.get(item["name"], "")
+
+    def _version(self, component: str, version: str) -> Mapping[str, Any]:
+        return dict(self._data["components"][component]["versions"][version])
 
     def _upstream(self, component: str, version: str) -> Mapping[str, Any]:
         recipe = self._data["components"][component].get("upstream")
@@ -351,6 +386,14 @@ class Fill:
 
 
 PLACEHOLDERS = ("component", "version", "number", "major", "minor", "patch", "arch")
+
+
+def _file_pin(component: str, version: str, architecture: str, url: str) -> str:
+    return f"sha256 of {url.rsplit('/', 1)[1]} for {component} {version} on {architecture}"
+
+
+def _image_pin(component: str, version: str, architecture: str, image: str) -> str:
+    return f"digest of {image} for {component} {version} on {architecture}"
 
 
 def _members(item: Mapping[str, Any]) -> Mapping[str, str]:

@@ -50,6 +50,7 @@ def run(tmp_path: Path, *extra: str) -> subprocess.CompletedProcess[str]:
         ({"release_set": "built", "source": "build", "kubernetes_version": "v1.36.2"}, "Did you mean 'v1.36.3'"),
         ({"release_set": "built", "source": "build", "components": ["etc"]}, "Did you mean 'etcd'"),
         ({"release_set": "stable", "source": "build", "components": ["runc"]}, "cannot be built from Go modules"),
+        ({"release_set": "built", "source": "upstream"}, "- digest of registry.k8s.io/kube-proxy:v1.36.3 for"),
     ],
 )
 def test_what_cannot_work_is_one_message(tmp_path: Path, arguments: dict[str, object], reason: str) -> None:

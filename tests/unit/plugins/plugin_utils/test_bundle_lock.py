@@ -78,10 +78,73 @@ def test_the_shipped_lock_is_right() -> None:
     lock = load_lock()
     assert set(lock.release_sets) >= {"stable", "built"}
     for name in lock.release_sets:
-        assert lock.release(name).versions["kubernetes"] == "v1.36.3"
+        default = lock.release(name)
+        assert default.is_default
+        assert default.versions["kubernetes"].startswith("v1.36.")
+        # Upgrades of a patch and of a minor version start here.
         for version in ("v1.36.1", "v1.35.4"):
             assert lock.release(name, version).versions["kubernetes"] == version
             assert not lock.release(name, version).is_default
+
+
+STABLE = SHIPPED["release_sets"]["stable"]
+
+
+@pytest.mark.parametrize("architecture", bundle_lock.ARCHITECTURES)
+@pytest.mark.parametrize("version", STABLE["kubernetes_versions"])
+def test_the_stable_set_can_be_downloaded_as_a_whole(version: str, architecture: str) -> None:
+    lock = load_lock()
+    release = lock.release("stable", version)
+    lock.check_pinned(release, architecture)
+    pinned = {name for name in release.versions if lock.has_upstream(name)}
+    assert set(release.versions) - pinned == {"echo-server"}
+    for component in pinned:
+        files = lock.upstream_files(component, release.versions[component], architecture)
+        images = lock.upstream_images(component, release.versions[component], architecture)
+        assert files or images, component
+        for file in files:
+            assert not re.search(r"[{}]", file.url + file.member)
+
+
+@pytest.mark.parametrize("component", sorted(SHIPPED["components"]))
+def test_no_pin_is_left_over(component: str) -> None:
+    """A sum whose file no URL names would never be looked at: a misspelt one is found here, and so is one of another version."""
+    for version, entry in SHIPPED["components"][component]["versions"].items():
+        for architecture in bundle_lock.ARCHITECTURES:
+            recipe = SHIPPED["components"][component].get("upstream", {})
+            fill = Fill(component, version, architecture)
+            artifacts = {fill(item["url"]).rsplit("/", 1)[1] for item in recipe.get("files", ())}
+            assert set(entry.get("sha256", {}).get(architecture, {})) <= artifacts, (version, architecture)
+            images = {item["name"] for item in recipe.get("images", ())}
+            assert set(entry.get("digests", {}).get(architecture, {})) <= images, (version, architecture)
+
+
+def test_each_pin_is_used_once() -> None:
+    """A sum that was copied to a second place is wrong in one of them."""
+    owners: dict[str, set[str]] = {}
+    for component, entry in SHIPPED["components"].items():
+        for version, pins in entry["versions"].items():
+            for kind in ("sha256", "digests"):
+                for per_architecture in pins.get(kind, {}).values():
+                    for name, value in per_architecture.items():
+                        owners.setdefault(value, set()).add(f"{component} {version} {name}")
+    assert not {value: names for value, names in owners.items() if len(names) > 1}
+
+
+def test_what_is_not_pinned_is_refused_with_every_missing_entry() -> None:
+    lock = load_lock()
+    with pytest.raises(BundleError) as caught:
+        lock.check_pinned(lock.release("built"), "amd64")
+    lines = str(caught.value).splitlines()
+    assert lines[0].startswith("The release set 'built' with Kubernetes v1.36.3 cannot be downloaded for amd64")
+    missing = [line for line in lines if line.startswith("  - ")]
+    assert "  - digest of registry.k8s.io/kube-proxy:v1.36.3 for kubernetes v1.36.3 on amd64" in missing
+    assert any(
+        line.startswith("  - sha256 of etcd-v3.7.3-linux-amd64.tar.gz for etcd v3.7.3 on amd64 (https://")
+        for line in missing
+    )
+    assert not [line for line in missing if "echo-server" in line or "kubelet" in line]
+    lock.check_pinned(lock.release("built"), "amd64", ["cni-plugins"])
 
 
 def built_versions() -> list[tuple[str, str]]:
