@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 from bmk_lab import host as machine
@@ -20,6 +19,7 @@ from bmk_lab.directory import SOCKET_DIRECTORY_MAXIMUM, Directory, make_key, pub
 from bmk_lab.model import Host, LabError, Topology
 from bmk_lab.parse import parse_sessions, with_server
 from bmk_lab.plan import (
+    HEALTH,
     LABEL_LAB,
     LABEL_SPEC,
     Action,
@@ -34,18 +34,14 @@ from bmk_lab.plan import (
     plan_destroy,
     volume_name,
 )
+from bmk_lab.podman import podman, power_off, sweep_after_reboot
 from bmk_lab.render import host_files, known_hosts
 
 BOOT_SCRIPT = Path(__file__).with_name("boot.sh")
-HEALTH = "systemctl is-system-running; systemctl is-active lab-boot ssh"
 BOOT_SECONDS = 120.0
 WORKERS = 8
 # Go's zero time: podman's word for a container that never ran.
 NEVER = "0001-01-01"
-
-
-def podman(*arguments: str, timeout: float = 120, check: bool = True) -> str:
-    return machine.run(["podman", *arguments], timeout=timeout, check=check).stdout
 
 
 class Lab:
@@ -78,12 +74,12 @@ class Lab:
 
     # -- what is ------------------------------------------------------------------------------------------------------------------------
 
-    def _health(self, container: str) -> str:
+    def _examined(self, name: str, container: Container) -> Container:
         try:
-            done = machine.run(["podman", "exec", container, "sh", "-c", HEALTH], timeout=20, check=False)
+            done = machine.run(["podman", "exec", name, "sh", "-c", HEALTH], timeout=20, check=False)
         except LabError:
-            return judge_health(-1, "")
-        return judge_health(done.returncode, done.stdout)
+            return judge_health(container, -1, "")
+        return judge_health(container, done.returncode, done.stdout)
 
     def _labelled(self, *what: str) -> list[dict[str, object]]:
         text = podman(*what, "--filter", f"label={LABEL_LAB}={self.topology.name}", "--format", "json")
@@ -97,8 +93,8 @@ class Lab:
             found[names[0]] = Container(str(labels.get(LABEL_SPEC, "")), str(entry["State"]))
         running = [name for name, container in found.items() if container.state == "running"]
         with ThreadPoolExecutor(WORKERS) as pool:
-            for name, broken in zip(running, pool.map(self._health, running), strict=True):
-                found[name] = replace(found[name], broken=broken)
+            examined = pool.map(lambda name: self._examined(name, found[name]), running)
+            found.update(zip(running, examined, strict=True))
         return found
 
     def _stale_files(self) -> frozenset[str]:
@@ -121,9 +117,12 @@ class Lab:
         status = machine.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"]).stdout
         missing = machine.missing_packages(status)
         recorded = machine.recorded_sysctls(self.directory.host_record) is not None
+        limits = machine.too_low(machine.read_limits())
         if "podman" in missing:
             stale = frozenset(host.name for host in self.topology.hosts)
-            return Observed(missing, recorded, image=False, stale_files=stale, directory=self.directory.root.exists())
+            return Observed(
+                missing, recorded, limits, image=False, stale_files=stale, directory=self.directory.root.exists()
+            )
         networks: dict[str, str] = {}
         for entry in self._labelled("network", "ls"):
             labels = entry.get("labels") or {}
@@ -133,6 +132,7 @@ class Lab:
         return Observed(
             missing_packages=missing,
             host_recorded=recorded,
+            low_limits=limits,
             image=exists,
             networks=networks,
             containers=self.containers(),
@@ -151,6 +151,7 @@ class Lab:
         if os.geteuid():
             raise LabError("The lab needs root: its machines are privileged containers with systemd in them")
         with self.directory.locked(self.say):
+            sweep_after_reboot()
             actions = plan_create(self.topology, self.observe(), self._specs())
             if not check:
                 for action in actions:
@@ -163,6 +164,7 @@ class Lab:
 
     def destroy(self, check: bool = False) -> list[Action]:
         with self.directory.locked(self.say):
+            sweep_after_reboot()
             if machine.missing_packages(
                 machine.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n"]).stdout, ["podman"]
             ):
@@ -182,6 +184,9 @@ class Lab:
         steps: dict[Kind, Callable[[str], object]] = {
             Kind.INSTALL_PACKAGES: lambda target: machine.install_packages(target.split()),
             Kind.RECORD_HOST: lambda _: machine.record_sysctls(self.directory.host_record),
+            Kind.RAISE_LIMITS: lambda target: machine.write_sysctls(
+                dict(pair.split("=", 1) for pair in target.split())
+            ),
             Kind.BUILD_IMAGE: lambda _: image.build(self.directory.cache),
             Kind.WRITE_FILES: lambda target: self._write_files(target.split()),
             Kind.REMOVE_CONTAINER: lambda target: podman("rm", "--force", "--time", "0", target),
@@ -246,15 +251,8 @@ class Lab:
         machine.run(["podman", "--runtime", "runc", "run", "--detach", *ulimits, spec, *arguments])
 
     def _start_container(self, host: Host) -> None:
-        """As one would bring a machine back: its power off and on. What podman still believes of it, after a reboot of the host, is swept up first."""
-        podman("unpause", host.container, check=False)
-        podman("kill", "--signal", "KILL", host.container, check=False)
-        deadline = time.monotonic() + 20
-        while podman("inspect", "--format", "{{.State.Status}}", host.container).strip() in ("running", "stopping"):
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.2)
-        podman("container", "cleanup", host.container, check=False)
+        """As one would bring a machine back: its power off and on."""
+        power_off(host.container)
         try:
             podman("start", host.container)
         except LabError:
@@ -343,8 +341,15 @@ class Lab:
                 open_hosts: Iterable[Host] = [host for host in self.topology.hosts if host.name in problems]
                 answers = pool.map(self._problem, open_hosts)
                 problems = {host.name: problem for host, problem in zip(open_hosts, answers, strict=True) if problem}
-                if not problems or time.monotonic() > deadline:
-                    return problems
+                if not problems:
+                    return {}
+                if time.monotonic() > deadline:
+                    states = {name: found.state for name, found in self.containers().items()}
+                    off = {host.name: states.get(host.container, "missing") for host in open_hosts}
+                    return {
+                        name: text if off[name] == "running" else f"it is {off[name]}"
+                        for name, text in problems.items()
+                    }
                 time.sleep(1)
 
     def fetch_kubeconfig(self, control_planes: Iterable[str], check: bool = False) -> bool:

@@ -35,6 +35,9 @@ LIMIT_MAXIMUM = 1048576
 # Trees without a namespace: a node that writes them writes the host's. Of `net`, what podman itself switches on.
 SYSCTL_TREES = ("fs", "kernel", "vm")
 SYSCTL_SINGLE = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+# Limits of a user, so of root in all machines together. systemd takes about ten instances in each, and ends with status 255 when the
+# kernel's default of 128 is used up. Small enough to leave the cluster's own tuning something to do.
+SYSCTL_MINIMA = {"fs.inotify.max_user_instances": 1024}
 # The kernel changes these itself, or they are actions, or belong to a namespace.
 SYSCTL_VOLATILE = re.compile(
     r"^(fs\.binfmt_misc\..*|fs\.mqueue\..*|kernel\.(random\..*|ns_last_pid|tainted|hostname|domainname|cad_pid|perf_event_max_sample_rate|"
@@ -91,8 +94,17 @@ def to_restore(recorded: Mapping[str, str], current: Mapping[str, str]) -> dict[
     }
 
 
+def too_low(current: Mapping[str, str], minima: Mapping[str, int] = SYSCTL_MINIMA) -> dict[str, str]:
+    """What to raise, with the value to raise it to."""
+    return {name: str(value) for name, value in minima.items() if name in current and int(current[name]) < value}
+
+
 def _path(name: str) -> Path:
     return Path("/proc/sys", *name.split("."))
+
+
+def read_limits() -> dict[str, str]:
+    return {name: _path(name).read_text().strip() for name in SYSCTL_MINIMA}
 
 
 def read_sysctls(root: Path = Path("/proc/sys")) -> dict[str, str]:
@@ -120,9 +132,7 @@ def write_sysctls(values: Mapping[str, str]) -> None:
         except OSError as error:
             refused.append(f"{name} = {value}: {error.strerror}")
     if refused:
-        raise LabError(
-            "The host's kernel parameters could not all be put back:\n" + "\n".join(f"  - {line}" for line in refused)
-        )
+        raise LabError("The host's kernel refuses parameters:\n" + "\n".join(f"  - {line}" for line in refused))
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from bmk_lab.model import PODMAN_HOST_NUMBER, Host, Segment, Topology
@@ -24,6 +24,7 @@ IMAGE_REPOSITORY = "localhost/bare-metal-kubernetes-lab"
 class Kind(StrEnum):
     INSTALL_PACKAGES = "install packages"
     RECORD_HOST = "record the host's kernel parameters"
+    RAISE_LIMITS = "raise"
     BUILD_IMAGE = "build image"
     WRITE_FILES = "write files"
     REMOVE_CONTAINER = "remove container"
@@ -52,19 +53,25 @@ class Action:
 
 @dataclass(frozen=True)
 class Container:
-    """`state` is podman's; `broken` says why a running one does not work, empty if it does."""
+    """`state` is podman's; `broken` says why a running one needs a restart, `unset` why its boot script must run again; empty if it works."""
 
     spec: str
     state: str
     broken: str = ""
+    unset: str = ""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """Only things with this lab's label, except `image`. `stale_files` names hosts whose files in /lab differ from what is wanted."""
+    """Only things with this lab's label, except `image`.
+
+    `stale_files` names hosts whose files in /lab differ from what is wanted, `low_limits` the host's parameters that are too small, with what
+    they must be.
+    """
 
     missing_packages: tuple[str, ...] = ()
     host_recorded: bool = True
+    low_limits: Mapping[str, str] = field(default_factory=dict)
     image: bool = True
     networks: Mapping[str, str] = field(default_factory=dict)
     containers: Mapping[str, Container] = field(default_factory=dict)
@@ -136,22 +143,31 @@ def container_spec(arguments: list[str]) -> str:
     return spec_hash(arguments)
 
 
-def judge_health(returncode: int, output: str) -> str:
-    """Why a running container needs a restart, or nothing.
+# Asked inside a machine, a word a line; `judge_health` reads the answer.
+HEALTH = """systemctl is-system-running
+systemctl is-active lab-boot ssh
+[ ! -s /lab/routes ] || [ -n "$(ip route show default)" ] && echo routed || echo unrouted
+"""
 
-    :param output: of `systemctl is-system-running; systemctl is-active lab-boot ssh` in it, a word a line. A booting one is not broken.
+
+def judge_health(container: Container, returncode: int, output: str) -> Container:
+    """A running container with what is wrong with it. One that is still booting is not broken.
+
+    :param output: of HEALTH; :param returncode: negative when there was no answer in time.
     """
     words = output.split()
-    if returncode < 0 or len(words) < 3:
-        return "it does not answer"
-    system, boot, ssh = words[:3]
+    if returncode < 0 or len(words) != 4:
+        return replace(container, broken="it does not answer")
+    system, boot, ssh, route = words
     if system in ("initializing", "starting"):
-        return ""
+        return container
     if system not in ("running", "degraded"):
-        return f"systemd is {system}"
+        return replace(container, broken=f"systemd is {system}")
+    if ssh != "active":
+        return replace(container, broken=f"ssh.service is {ssh}")
     if boot != "active":
-        return f"lab-boot.service is {boot}"
-    return "" if ssh == "active" else f"ssh.service is {ssh}"
+        return replace(container, unset=f"lab-boot.service is {boot}")
+    return replace(container, unset="it has no default route") if route != "routed" else container
 
 
 def _container_action(host: Host, found: Container | None, spec: str, rebuilt: Iterable[str]) -> Action | None:
@@ -165,6 +181,8 @@ def _container_action(host: Host, found: Container | None, spec: str, rebuilt: I
         return Action(Kind.START_CONTAINER, host.name, f"it is {found.state}")
     if found.broken:
         return Action(Kind.RESTART_CONTAINER, host.name, found.broken)
+    if found.unset:
+        return Action(Kind.REFRESH, host.name, found.unset)
     return None
 
 
@@ -178,6 +196,9 @@ def plan_create(topology: Topology, observed: Observed, specs: Mapping[str, str]
         actions.append(Action(Kind.INSTALL_PACKAGES, " ".join(observed.missing_packages), "the lab needs them"))
     if not observed.host_recorded:
         actions.append(Action(Kind.RECORD_HOST, "", "the machines share them with the host"))
+    if observed.low_limits:
+        values = " ".join(f"{name}={value}" for name, value in sorted(observed.low_limits.items()))
+        actions.append(Action(Kind.RAISE_LIMITS, values, "all machines together need more; lab-down puts it back"))
     if not observed.image:
         actions.append(Action(Kind.BUILD_IMAGE, "", "there is none from this recipe"))
 

@@ -34,7 +34,7 @@ def render(
     rows = []
     for host in topology.hosts:
         found = containers.get(host.container)
-        health = "missing" if not found else found.broken or ("ok" if found.state == "running" else "-")
+        health = "missing" if not found else found.broken or found.unset or ("ok" if found.state == "running" else "-")
         addresses = " ".join(f"{leg.interface}={leg.address}" for leg in host.legs)
         rows.append([host.name, found.state if found else "-", health, addresses])
     lines += table(["MACHINE", "STATE", "HEALTH", "ADDRESSES"], rows)
