@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+from bmk_lab.model import Topology, build_topology
+from bmk_lab.render import frr_conf, host_files, known_hosts
+
+
+@pytest.fixture
+def topology() -> Topology:
+    return build_topology(
+        "bmk",
+        "10.77.0.0/16",
+        {
+            "spine": {"number": 0, "prefix_length": 28},
+            "rack1": {"number": 1},
+            "rack2": {"number": 2},
+            "edge": {"number": 3},
+        },
+        {
+            "cp1": {"legs": {"rack1": 11}},
+            "client": {"legs": {"edge": 10}},
+            "tor1": {"legs": {"rack1": 254, "spine": 2, "edge": 251}, "as_number": 64601},
+            "tor2": {"legs": {"rack2": 254, "spine": 3, "edge": 252}, "as_number": 64602},
+        },
+    )
+
+
+def files(topology: Topology, name: str) -> dict[str, str]:
+    return host_files(next(host for host in topology.hosts if host.name == name), topology)
+
+
+@pytest.mark.parametrize(
+    ("host", "route"),
+    [
+        ("cp1", "route replace default via 10.77.1.254\n"),
+        ("client", "route replace default nexthop via 10.77.3.251 nexthop via 10.77.3.252\n"),
+        ("tor1", ""),
+    ],
+)
+def test_default_routes(topology: Topology, host: str, route: str) -> None:
+    assert files(topology, host)["routes"] == route
+
+
+def test_only_routers_forward_and_speak_bgp(topology: Topology) -> None:
+    assert "net.ipv4.ip_forward = 1\n" in files(topology, "tor1")["sysctl.conf"]
+    assert "ip_forward" not in files(topology, "cp1")["sysctl.conf"]
+    assert "frr.conf" in files(topology, "tor2")
+    assert "frr.conf" not in files(topology, "client")
+
+
+def test_nodes_set_no_parameter_of_the_shared_kernel(topology: Topology) -> None:
+    for host in topology.hosts:
+        keys = [line.split(" = ")[0] for line in host_files(host, topology)["sysctl.conf"].splitlines()]
+        assert keys
+        assert all(key.startswith("net.ipv4.") for key in keys)
+
+
+def test_a_router_listens_in_its_rack_only_and_peers_over_spine_and_edge(topology: Topology) -> None:
+    lines = [line.strip() for line in files(topology, "tor1")["frr.conf"].splitlines()]
+    assert "router bgp 64601" in lines
+    assert [line for line in lines if line.startswith("bgp listen range")] == [
+        "bgp listen range 10.77.1.0/24 peer-group nodes"
+    ]
+    assert [line for line in lines if "remote-as 6" in line] == [
+        "neighbor 10.77.0.3 remote-as 64602",
+        "neighbor 10.77.3.252 remote-as 64602",
+    ]
+    for wanted in ("neighbor nodes remote-as external", "neighbor nodes as-override", "maximum-paths 64"):
+        assert wanted in lines
+
+
+def test_nodes_may_not_announce_the_fabric_or_a_default_route(topology: Topology) -> None:
+    text = files(topology, "tor1")["frr.conf"]
+    for subnet in ("10.77.0.0/28", "10.77.1.0/24", "10.77.2.0/24", "10.77.3.0/24"):
+        assert f"permit {subnet} le 32" in text
+    assert text.index("FROM-NODES deny 10") < text.index("FROM-NODES deny 20") < text.index("FROM-NODES permit 30")
+
+
+def test_every_route_map_that_is_used_is_defined(topology: Topology) -> None:
+    text = frr_conf(topology.routers[0], topology)
+    used = {
+        line.split("route-map ")[1].split()[0]
+        for line in text.splitlines()
+        if line.startswith("  ") and "route-map " in line
+    }
+    defined = {line.split()[1] for line in text.splitlines() if line.startswith("route-map ")}
+    assert used == defined != set()
+
+
+def test_known_hosts_names_every_address_once(topology: Topology) -> None:
+    keys = {host.name: f"ssh-ed25519 {host.name}" for host in topology.hosts}
+    assert known_hosts(topology, keys).splitlines() == [
+        "10.77.3.10 ssh-ed25519 client",
+        "10.77.1.11 ssh-ed25519 cp1",
+        "10.77.1.254 ssh-ed25519 tor1",
+        "10.77.2.254 ssh-ed25519 tor2",
+    ]
