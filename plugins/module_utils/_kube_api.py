@@ -336,7 +336,8 @@ class KubeApi:
     ) -> Response:
         """Send one request and return its answer.
 
-        :param judge: raise :class:`KubeApiError` for statuses of 400 and more, after trying again what may pass.
+        :param judge: raise :class:`KubeApiError` for statuses of 400 and more, after trying again what may pass
+            (overload, errors of the server or its webhooks, denials by an apiserver that is only starting).
             Without it any answer is returned as it is.
         :param deadline: seconds to go on trying, instead of the client's own.
         """
@@ -351,6 +352,7 @@ class KubeApi:
         what = f"{method} {self.server}{path}"
         until = time.monotonic() + (self.deadline if deadline is None else deadline)
         pause = FIRST_PAUSE_SECONDS
+        denied = False
         while True:
             wait = pause
             try:
@@ -360,6 +362,9 @@ class KubeApi:
                     return Response(response.status, text)
                 error = _error_of(response.status, text, what)
                 again = response.status in (NEVER_EXECUTED_STATUS if method == "POST" else RETRIED_STATUS)
+                if response.status == 403:
+                    # A starting apiserver denies what it has not learned to allow yet, so one denial may pass.
+                    again, denied = not denied or not self.ready(), True
                 after = response.getheader("Retry-After", "")
                 wait = float(after) if after and after.isdigit() else pause
             except ssl.SSLCertVerificationError as exc:

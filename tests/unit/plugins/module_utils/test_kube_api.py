@@ -113,7 +113,7 @@ def test_apply_sends_a_forced_strict_patch_and_dry_run_says_so(serve: t.Callable
         ("GET", status(503, "ServiceUnavailable"), 2),
         ("POST", status(503, "ServiceUnavailable"), 2),
         ("POST", status(500, "InternalError"), 1),
-        ("GET", status(403, "Forbidden"), 1),
+        ("GET", status(403, "Forbidden"), 2),
         ("PATCH", status(409, "Conflict"), 1),
     ],
 )
@@ -129,6 +129,14 @@ def test_only_what_may_pass_is_tried_again(
             kube.request(method, "/x")
         assert (caught.value.status, caught.value.reason) == (answer[0], answer[1]["reason"])
     assert len(server.requests) == tries
+
+
+def test_a_starting_apiserver_denies_until_it_is_ready_and_then_for_good(serve: t.Callable[..., Server]) -> None:
+    denial = status(403, "Forbidden")
+    kube = client(serve(denial, denial, (500, "starting"), denial, (200, "ok")), deadline=5)
+    with pytest.raises(api.KubeApiError, match="no") as caught:
+        kube.request("GET", "/x")
+    assert caught.value.status == 403
 
 
 def test_a_refused_connection_is_unreachable_after_the_deadline(serve: t.Callable[..., Server]) -> None:
