@@ -23,6 +23,7 @@ Object = dict[str, t.Any]
 
 # Written by the server; never part of what is wanted.
 SERVER_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+SERVER_ANNOTATIONS = ("deprecated.daemonset.template.generation", "deployment.kubernetes.io/revision")
 # The groups that kube-apiserver serves itself; a kind of any other group is a custom resource.
 BUILT_IN_GROUPS = frozenset(
     {
@@ -137,6 +138,8 @@ def comparable(obj: t.Mapping[str, t.Any]) -> Object:
     if isinstance(meta, dict):
         for key in SERVER_METADATA:
             meta.pop(key, None)
+        for key in SERVER_ANNOTATIONS:
+            (meta.get("annotations") or {}).pop(key, None)
         for key in ("labels", "annotations", "finalizers"):
             if not meta.get(key):
                 meta.pop(key, None)

@@ -68,6 +68,7 @@ LIVE = make(
     [
         (None, None, "create"),
         (LIVE, {**LIVE, "metadata": {"name": "x", "resourceVersion": "6", "generation": 3}, "status": {"y": 1}}, None),
+        (LIVE, {**LIVE, "metadata": {"name": "x", "annotations": {"deployment.kubernetes.io/revision": "2"}}}, None),
         (LIVE, {**LIVE, "data": {"a": "2"}}, "update"),
         (LIVE, {**LIVE, "metadata": {"name": "x", "labels": {"l": "1"}}}, "update"),
     ],
