@@ -82,10 +82,17 @@ check: lint sanity unit integration newest ## Everything that needs no lab
 -include molecule/default/lab.mk
 
 .PHONY: test
-test: check e2e ## The whole test suite
+test: ## The whole test suite: everything without a lab, then the lab's scenarios
+	$(MAKE) check
+	$(MAKE) lab
+	$(MAKE) lab-status
+	$(MAKE) e2e
+
+# Packages of the operating system before the lab's machines, and before what builds for them.
+lab-machines: lab-packages
 
 .PHONY: e2e
-e2e: setup lab-packages ## The tests on the lab
+e2e: lab-machines ## The scenarios on the lab
 	pytest tests/integration -m lab $(PYTEST_ARGS)
 
 # --- releases

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -51,3 +52,29 @@ def run() -> Run:
         return done
 
     return runner
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+    """The tree as a commit would have it, in a git repository of its own."""
+    target = tmp_path_factory.mktemp("checkout") / "repository"
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    run("git", "init", "--quiet", "--initial-branch=main", cwd=target)
+    run("git", "add", "--all", cwd=target)
+    run(
+        "git",
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@example.org",
+        "commit",
+        "--quiet",
+        "-m",
+        "Everything",
+        cwd=target,
+    )
+    return target

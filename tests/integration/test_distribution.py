@@ -29,32 +29,6 @@ def names_of(kind: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
-    """The tree as a commit would have it, in a git repository of its own."""
-    target = tmp_path_factory.mktemp("checkout") / "repository"
-    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
-    run("git", "init", "--quiet", "--initial-branch=main", cwd=target)
-    run("git", "add", "--all", cwd=target)
-    run(
-        "git",
-        "-c",
-        "user.name=t",
-        "-c",
-        "user.email=t@example.org",
-        "commit",
-        "--quiet",
-        "-m",
-        "Everything",
-        cwd=target,
-    )
-    return target
-
-
-@pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory, run: Run, checkout: Path) -> Path:
     """The built collection."""
     target = tmp_path_factory.mktemp("artifact")
@@ -122,7 +96,9 @@ def documented(run: Run, installed: Path, kind: str, names: list[str]) -> dict[s
     done = run(
         "ansible-doc", "--json", "-t", kind, *full, cwd=installed, env={"ANSIBLE_COLLECTIONS_PATH": str(installed)}
     )
-    assert "WARNING" not in done.stderr, done.stderr
+    # ansible-core 2.21 warns of a collection inside itself.
+    warnings = [line for line in done.stderr.splitlines() if "WARNING" in line and "ansible/_internal/" not in line]
+    assert not warnings
     found = yaml.safe_load(done.stdout)
     assert sorted(found) == sorted(full)
     return dict(found)
