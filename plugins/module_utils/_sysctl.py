@@ -129,7 +129,8 @@ class Verdict:
     tolerated: bool = False
 
     def line(self) -> str:
-        return f"{self.key}: {', '.join(self.names)}: wanted {self.wanted}, the kernel has {self.live or 'no such key'}{'; ' if self.detail else ''}{self.detail}"
+        text = f"{self.key}: {', '.join(self.names)}: wanted {self.wanted}, the kernel has {self.live or 'no such key'}"
+        return f"{text}; {self.detail}" if self.detail else text
 
 
 # --- keys and values (pure) -----------------------------------------------------------------------------------------------------------------

@@ -58,7 +58,11 @@ options:
     default: []
     suboptions:
       name: {description: The unit; without a suffix it is a service., type: str, required: true}
-      state: {description: 'V(present) neither starts nor stops it, but restarts it when it runs and is older than its files.', type: str, choices: [started, stopped, present], default: started}
+      state:
+        description: V(present) neither starts nor stops it, but restarts it when it runs and is older than its files.
+        type: str
+        choices: [started, stopped, present]
+        default: started
       enabled: {description: Whether it starts at boot. Left as it is when not given., type: bool}
       restart_when_newer:
         description: Files and directories that it reads. Its unit file and drop-ins always count.
