@@ -54,5 +54,7 @@ class ActionModule(ActionBase):
             lines = "\n".join(f"- {row.check}: {row.subject}: {row.detail}" for row in failed)
             # The table and the message say it all; the rows are in the file, when one is asked for.
             del result["rows"]
-            result.update(failed=True, msg=f"{len(failed)} of {len(rows)} statements about the cluster are not true:\n{lines}")
+            result.update(
+                failed=True, msg=f"{len(failed)} of {len(rows)} statements about the cluster are not true:\n{lines}"
+            )
         return result

@@ -13,12 +13,18 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import kubelet
 
 
-def kubelet_configuration(machine: Mapping[str, Any], pods_per_node: int, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def kubelet_configuration(
+    machine: Mapping[str, Any], pods_per_node: int, overrides: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """``KubeletConfiguration`` of a machine (``cpus``, ``memory_mib``) that shall carry ``pods_per_node`` pods."""
     try:
-        return kubelet.kubelet_configuration(int(pods_per_node), int(machine["cpus"]), int(machine["memory_mib"]), overrides)
+        return kubelet.kubelet_configuration(
+            int(pods_per_node), int(machine["cpus"]), int(machine["memory_mib"]), overrides
+        )
     except KeyError as error:
-        raise AnsibleFilterError(f"kubelet_configuration: the machine facts lack {error}; machine_info has not run on this host") from error
+        raise AnsibleFilterError(
+            f"kubelet_configuration: the machine facts lack {error}; machine_info has not run on this host"
+        ) from error
 
 
 class FilterModule:

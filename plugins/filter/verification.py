@@ -34,7 +34,9 @@ def registered(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], 
     return found
 
 
-def host_values(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], name: str, default: Any) -> dict[str, Any]:
+def host_values(
+    hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], name: str, default: Any
+) -> dict[str, Any]:
     """``{host: value}`` of a variable of other hosts, ``default`` where a host has none of its own."""
     return {host: hostvars[host].get(name, default) for host in sorted(hosts)}
 

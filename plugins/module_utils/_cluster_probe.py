@@ -90,11 +90,11 @@ def observe_cluster(api: KubeApi, namespace: str) -> Record:
     return {
         "nodes": [node_record(entry) for entry in api.list("v1", "Node")],
         "workloads": [
-            workload_record(entry, kind)
-            for kind in ("Deployment", "DaemonSet")
-            for entry in api.list("apps/v1", kind)
+            workload_record(entry, kind) for kind in ("Deployment", "DaemonSet") for entry in api.list("apps/v1", kind)
         ],
-        "pods": [pod_record(entry) for entry in api.list("v1", "Pod", namespace, labels="app.kubernetes.io/name=probe")],
+        "pods": [
+            pod_record(entry) for entry in api.list("v1", "Pod", namespace, labels="app.kubernetes.io/name=probe")
+        ],
         "services": [service_record(entry) for entry in api.list("v1", "Service", namespace)],
         "blocks": _blocks(api),
         "pending_requests": [

@@ -44,8 +44,26 @@ PATHS = (
     "/etc/sysusers.d/etcd.conf",
     "/root/.kube",
 )
-BINARIES = ("kubelet", "kubeadm", "kubectl", "containerd", "containerd-shim-runc-v2", "ctr", "crictl", "etcd", "etcdctl", "etcdutl")
-MOUNT_ROOTS = ("/var/lib/kubelet/", "/run/containerd/", "/var/lib/containerd/", "/run/netns/cni-", "/var/run/calico", "/run/calico")
+BINARIES = (
+    "kubelet",
+    "kubeadm",
+    "kubectl",
+    "containerd",
+    "containerd-shim-runc-v2",
+    "ctr",
+    "crictl",
+    "etcd",
+    "etcdctl",
+    "etcdutl",
+)
+MOUNT_ROOTS = (
+    "/var/lib/kubelet/",
+    "/run/containerd/",
+    "/var/lib/containerd/",
+    "/run/netns/cni-",
+    "/var/run/calico",
+    "/run/calico",
+)
 INTERFACES = re.compile(r"^(cali[0-9a-f]+|vxlan\.calico|vxlan-v6\.calico|kube-ipvs0|nodelocaldns|cni0|flannel\.1)$")
 NFT_TABLES = re.compile(r"^table (?P<table>(ip6?|inet) (kube-proxy|calico))$", re.MULTILINE)
 CHAIN_WORDS = re.compile(r"(^:|-A |-j |-g )(cali-|KUBE-)")
@@ -155,7 +173,9 @@ def observe(etcd_data_directory: str, state_dir: str, marked: t.Sequence[str]) -
         shared_units=tuple(unit for unit, path in SHARED_UNITS.items() if _is_ours(path)),
         sandboxes=bool(_shims()),
         mounts=tuple(mounts),
-        namespaces=tuple(line.split()[0] for line in _said(["ip", "netns", "list"]).splitlines() if line.startswith("cni-")),
+        namespaces=tuple(
+            line.split()[0] for line in _said(["ip", "netns", "list"]).splitlines() if line.startswith("cni-")
+        ),
         interfaces=tuple(link["ifname"] for link in links if INTERFACES.match(link["ifname"])),
         nft_tables=tuple(m["table"] for m in NFT_TABLES.finditer(_said(["nft", "list", "tables"]))),
         chains=tuple(c for c in TABLE_COMMANDS if CHAIN_WORDS.search(_said([f"{c}-save"]))),

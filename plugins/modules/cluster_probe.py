@@ -71,7 +71,15 @@ def main() -> None:
     spec["api_deadline_seconds"] = {"type": "int", "default": 10}
     spec["probe_namespace"] = {"type": "str", "default": "bare-metal-system"}
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    observation = {"error": "", "nodes": [], "workloads": [], "pods": [], "services": [], "blocks": [], "pending_requests": []}
+    observation = {
+        "error": "",
+        "nodes": [],
+        "workloads": [],
+        "pods": [],
+        "services": [],
+        "blocks": [],
+        "pending_requests": [],
+    }
     try:
         with connect(module.params) as api:
             observation.update(observe_cluster(api, module.params["probe_namespace"]))

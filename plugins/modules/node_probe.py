@@ -107,7 +107,9 @@ def main() -> None:
     asked = module.params
     observation = {"urls": probe.ask_urls(asked["urls"], asked["timeout_seconds"])}
     if asked["pod_targets"]:
-        observation["pod"] = probe.observe_from_pod(asked["pod_selector"], asked["pod_targets"], asked["timeout_seconds"])
+        observation["pod"] = probe.observe_from_pod(
+            asked["pod_selector"], asked["pod_targets"], asked["timeout_seconds"]
+        )
     if asked["certificates"]:
         observation["certificates"] = probe.observe_certificates(time.time())
     if asked["etcd"]:

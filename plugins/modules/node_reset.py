@@ -62,7 +62,14 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError  # noqa: E402
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._node_reset import act, observe, plan  # noqa: E402
 
-MARKED = ["/etc/systemd/system", "/etc/modules-load.d", "/etc/sysctl.d", "/etc/sysusers.d", "/etc/haproxy", "/etc/keepalived"]
+MARKED = [
+    "/etc/systemd/system",
+    "/etc/modules-load.d",
+    "/etc/sysctl.d",
+    "/etc/sysusers.d",
+    "/etc/haproxy",
+    "/etc/keepalived",
+]
 
 
 def main() -> None:
@@ -90,9 +97,15 @@ def main() -> None:
                 except (CommandError, OSError) as exc:
                     failures.append(f"{step.verb} {step.subject}: {exc}")
             left, remaining = remaining, plan(observe(*where))
-    result = {"changed": bool(steps), "steps": told, "diff": {"before": "\n".join(told) + "\n" if told else "", "after": ""}}
+    result = {
+        "changed": bool(steps),
+        "steps": told,
+        "diff": {"before": "\n".join(told) + "\n" if told else "", "after": ""},
+    }
     if failures:
-        module.fail_json(msg="not everything could be taken away; run it again after mending this:\n" + "\n".join(failures), **result)
+        module.fail_json(
+            msg="not everything could be taken away; run it again after mending this:\n" + "\n".join(failures), **result
+        )
     module.exit_json(**result)
 
 

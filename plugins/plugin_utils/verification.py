@@ -82,18 +82,30 @@ def judge_nodes(wanted: Wanted, cluster: Observation) -> list[Row]:
                 problems.append(f"carries {node['max_pods']} pods, wanted {pods}")
         detail = f"Ready, {wanted.version}, {node['max_pods']} pods" if node else ""
         rows.append(_row("nodes", name, "; ".join(problems), detail))
-    rows += [_row("nodes", name, "is a node of the cluster but not in the inventory") for name in sorted(set(by_name) - set(wanted.nodes))]
+    rows += [
+        _row("nodes", name, "is a node of the cluster but not in the inventory")
+        for name in sorted(set(by_name) - set(wanted.nodes))
+    ]
     return rows
 
 
 def judge_workloads(cluster: Observation) -> list[Row]:
     """Every Deployment and DaemonSet of the system namespaces has all its pods ready."""
-    system = [w for w in cluster["workloads"] if w["namespace"].endswith("-system") or w["namespace"].startswith("kube-")]
+    system = [
+        w for w in cluster["workloads"] if w["namespace"].endswith("-system") or w["namespace"].startswith("kube-")
+    ]
     rows = []
     for entry in sorted(system, key=lambda w: (w["namespace"], w["name"])):
         short = entry["ready"] < entry["wanted"]
         counts = f"{entry['ready']} of {entry['wanted']} ready"
-        rows.append(_row("workloads", f"{entry['namespace']}/{entry['name']}", f"{entry['kind']}: {counts}" if short else "", counts))
+        rows.append(
+            _row(
+                "workloads",
+                f"{entry['namespace']}/{entry['name']}",
+                f"{entry['kind']}: {counts}" if short else "",
+                counts,
+            )
+        )
     return rows
 
 
@@ -145,13 +157,17 @@ def judge_certificates(wanted: Wanted, hosts: Mapping[str, Observation]) -> list
         problems = [problem] if problem else []
         problems += [f"{c['path']}: {c['error']}" for c in found if c["error"]]
         dated = [c for c in found if c["days_left"] is not None]
-        problems += [f"{c['path']}: {c['days_left']:g} days left" for c in dated if c["days_left"] < wanted.certificate_days]
+        problems += [
+            f"{c['path']}: {c['days_left']:g} days left" for c in dated if c["days_left"] < wanted.certificate_days
+        ]
         serving = "/var/lib/kubelet/pki/kubelet-server-current.pem"
         if not problem and host in wanted.nodes and not any(c["path"] == serving for c in found):
             problems.append(f"{serving} is missing: the kubelet has no serving certificate of the cluster")
         shortest = min(dated, key=lambda c: c["days_left"], default=None)
         detail = f"{len(dated)} certificates, first ends in {shortest['days_left']:.0f} days" if shortest else ""
-        rows.append(_row("certificates", host, "; ".join(problems) if problems or shortest else "no certificate found", detail))
+        rows.append(
+            _row("certificates", host, "; ".join(problems) if problems or shortest else "no certificate found", detail)
+        )
     return rows
 
 
@@ -180,7 +196,9 @@ def judge_bgp(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row]:
                 state = neighbours.get(wanted.nodes[host], {}).get("state", "not there")
                 if state != "Established":
                     problems.append(f"{host} ({wanted.nodes[host]}) is {state}")
-        rows.append(_row("bgp router", router, "; ".join(problems), f"{len(expected)} of {len(expected)} nodes Established"))
+        rows.append(
+            _row("bgp router", router, "; ".join(problems), f"{len(expected)} of {len(expected)} nodes Established")
+        )
     return rows
 
 
@@ -221,7 +239,9 @@ def judge_blocks(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Obser
     return rows
 
 
-def judge_pod_answers(wanted: Wanted, hosts: Mapping[str, Observation], targets: Mapping[str, Mapping[str, str]]) -> list[Row]:
+def judge_pod_answers(
+    wanted: Wanted, hosts: Mapping[str, Observation], targets: Mapping[str, Mapping[str, str]]
+) -> list[Row]:
     """What each node's probe pod could reach. ``targets``: check -> {target as asked: what it is}."""
     rows = []
     for check, asked in targets.items():
@@ -237,7 +257,9 @@ def judge_pod_answers(wanted: Wanted, hosts: Mapping[str, Observation], targets:
                     elif not answer["ok"]:
                         problems.append(f"{meaning}: {answer['error']}")
             slowest = max((a["milliseconds"] for t, a in answers.items() if t in asked), default=0.0)
-            problem_text = "; ".join(problems) if asked else "there is nothing to ask: the probe workload has no address"
+            problem_text = (
+                "; ".join(problems) if asked else "there is nothing to ask: the probe workload has no address"
+            )
             rows.append(_row(check, host, problem_text, f"{len(asked)} of {len(asked)} answer, slowest {slowest:g} ms"))
     return rows
 
@@ -301,12 +323,17 @@ def table(rows: Iterable[Row]) -> str:
     """The rows as text in columns; failures are told again at the end."""
     listed = list(rows)
     marks = {"ok": "ok", "failed": "FAILED", "skipped": "skipped"}
-    cells = [("CHECK", "SUBJECT", "RESULT", "DETAIL"), *((r.check, r.subject, marks[r.result], r.detail) for r in listed)]
+    cells = [
+        ("CHECK", "SUBJECT", "RESULT", "DETAIL"),
+        *((r.check, r.subject, marks[r.result], r.detail) for r in listed),
+    ]
     widths = [max(len(row[column]) for row in cells) for column in range(3)]
     lines = ["  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3]]).rstrip() for row in cells]
     failed = [r for r in listed if r.result == "failed"]
     lines.append("")
-    lines.append(f"{len(listed)} statements: {sum(r.result == 'ok' for r in listed)} ok, {len(failed)} failed, {sum(r.result == 'skipped' for r in listed)} skipped")
+    lines.append(
+        f"{len(listed)} statements: {sum(r.result == 'ok' for r in listed)} ok, {len(failed)} failed, {sum(r.result == 'skipped' for r in listed)} skipped"
+    )
     return "\n".join(lines)
 
 

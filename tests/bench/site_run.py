@@ -29,7 +29,9 @@ def measure(playbook: str, *arguments: str) -> dict[str, object]:
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}
     cpu_before = os.times()
     begun = last = time.monotonic()
-    process = subprocess.Popen(argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        argv, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     assert process.stdout is not None
     current, roles, tasks, changed, lines = "start", defaultdict(float), {}, 0, []
     for line in process.stdout:
@@ -67,7 +69,9 @@ def main() -> None:
         if asked.first:
             measure("reset", "-e", "reset_confirm=bmk")
         result = measure("site")
-        print(f"run {number}: {result['wall_seconds']} s wall, {result['controller_cpu_seconds']} s CPU of the controller, changed={result['changed']}")
+        print(
+            f"run {number}: {result['wall_seconds']} s wall, {result['controller_cpu_seconds']} s CPU of the controller, changed={result['changed']}"
+        )
         for role, seconds in result["roles"].items():  # type: ignore[attr-defined]
             print(f"  {role:<20} {seconds:>7.1f} s")
         print("  tasks a host:", ", ".join(f"{host} {count}" for host, count in sorted(result["tasks"].items())))  # type: ignore[attr-defined]

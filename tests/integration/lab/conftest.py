@@ -1,14 +1,29 @@
-"""Everything in this folder needs the lab's machines (`make lab-machines`) and is left out of `make check`."""
+"""Everything in this folder runs on the lab and is left out of `make check`. The machines are made, or repaired, once."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from . import runner
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
-        if here in Path(item.fspath).parents:
+        if here in item.path.parents:
             item.add_marker(pytest.mark.lab)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lab_machines() -> None:
+    """The lab's machines and routers, as `make lab-machines` makes them."""
+    argv = ["ansible-playbook", "-i", str(runner.INVENTORY), "molecule/default/create.yml"]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(runner.ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    done = subprocess.run(
+        argv, cwd=runner.ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

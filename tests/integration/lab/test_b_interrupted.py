@@ -32,7 +32,9 @@ def test_a_kubeadm_init_cut_in_the_middle_is_finished_by_the_next_run() -> None:
     cut = []
 
     def cut_init(_begun: int) -> None:
-        if not cut and "killed" in runner.on("cp1", "sh -c 'pkill -KILL -x kubeadm && echo killed || true'", check=False):
+        if not cut and "killed" in runner.on(
+            "cp1", "sh -c 'pkill -KILL -x kubeadm && echo killed || true'", check=False
+        ):
             cut.append(True)
 
     broken = runner.play("site", watch=cut_init)

@@ -42,7 +42,9 @@ def test_mounts_of_pods_are_found_deepest_first_and_others_left() -> None:
 
 
 def test_rules_of_others_survive() -> None:
-    assert without_cluster_rules(SAVED) == "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT\nCOMMIT\n"
+    assert (
+        without_cluster_rules(SAVED) == "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT\nCOMMIT\n"
+    )
 
 
 def test_a_clean_machine_has_no_steps() -> None:

@@ -37,7 +37,9 @@ def test_pod_pid_limit(pods: int, expected: int) -> None:
 
 
 def test_overrides_replace_scalars_and_merge_maps() -> None:
-    configuration = kubelet_configuration(500, 40, 512 * 1024, {"failCgroupV1": False, "evictionHard": {"nodefs.available": "2%"}})
+    configuration = kubelet_configuration(
+        500, 40, 512 * 1024, {"failCgroupV1": False, "evictionHard": {"nodefs.available": "2%"}}
+    )
     assert configuration["maxPods"] == 500
     assert configuration["failCgroupV1"] is False
     assert configuration["evictionHard"]["nodefs.available"] == "2%"

@@ -25,7 +25,12 @@ TAINT = {"key": "dedicated", "value": "gpu", "effect": "NoSchedule"}
     ],
 )
 def test_registration(
-    variables: dict[str, Any], worker: bool, calico: bool, labels: dict[str, str], annotations: dict[str, str], taints: Any
+    variables: dict[str, Any],
+    worker: bool,
+    calico: bool,
+    labels: dict[str, str],
+    annotations: dict[str, str],
+    taints: Any,
 ) -> None:
     assert registration(variables, worker, calico) == {"labels": labels, "annotations": annotations, "taints": taints}
 

@@ -49,7 +49,13 @@ def cluster() -> dict[str, Any]:
         "pods": [{"name": f"probe-{n}", "node": n, "address": a, "ready": True} for n, a in PODS.items()],
         "services": [
             {"name": "probe", "type": "ClusterIP", "cluster_ip": "10.96.0.7", "port": 80, "external": ""},
-            {"name": "probe-external", "type": "LoadBalancer", "cluster_ip": "10.96.0.8", "port": 80, "external": "10.9.0.1"},
+            {
+                "name": "probe-external",
+                "type": "LoadBalancer",
+                "cluster_ip": "10.96.0.8",
+                "port": 80,
+                "external": "10.9.0.1",
+            },
         ],
         "blocks": [{"node": n, "cidr": c, "state": "confirmed"} for n, c in BLOCKS.items()],
         "pending_requests": [],
@@ -61,9 +67,17 @@ def hosts() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in NODES:
         found[name] = {
-            "urls": {key: {"ok": True, "milliseconds": 3.0, "error": "", "answer": "ok"} for key in ("cp1", "cp2", "endpoint")},
-            "pod": {"answers": [{"target": t, "ok": True, "milliseconds": 1.0, "error": ""} for t in targets], "error": ""},
-            "certificates": [{"path": "/var/lib/kubelet/pki/kubelet-server-current.pem", "days_left": 300.0, "error": ""}],
+            "urls": {
+                key: {"ok": True, "milliseconds": 3.0, "error": "", "answer": "ok"}
+                for key in ("cp1", "cp2", "endpoint")
+            },
+            "pod": {
+                "answers": [{"target": t, "ok": True, "milliseconds": 1.0, "error": ""} for t in targets],
+                "error": "",
+            },
+            "certificates": [
+                {"path": "/var/lib/kubelet/pki/kubelet-server-current.pem", "days_left": 300.0, "error": ""}
+            ],
             "etcd": {
                 "members": [
                     {"name": n, "learner": False, "healthy": True, "leader": n == "cp1", "errors": []}
@@ -74,7 +88,8 @@ def hosts() -> dict[str, Any]:
             "bgp": {"sessions": [{"neighbor": "10.0.1.254", "state": "Established"}], "error": ""},
             "routes": {
                 "routes": [
-                    {"destination": c, "kind": "blackhole" if owner == name else "unicast"} for owner, c in BLOCKS.items()
+                    {"destination": c, "kind": "blackhole" if owner == name else "unicast"}
+                    for owner, c in BLOCKS.items()
                 ],
                 "error": "",
             },
@@ -87,12 +102,16 @@ def hosts() -> dict[str, Any]:
             "error": "",
         },
     }
-    found["client"] = {"urls": {"load_balancer": {"ok": True, "answer": '{"node": "cp2"}', "milliseconds": 2.0, "error": ""}}}
+    found["client"] = {
+        "urls": {"load_balancer": {"ok": True, "answer": '{"node": "cp2"}', "milliseconds": 2.0, "error": ""}}
+    }
     return found
 
 
 def failures(seen_cluster: dict[str, Any], seen_hosts: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(r.check, r.subject) for r in judge(WANTED, seen_cluster, seen_hosts, "cluster.local") if r.result == "failed"}
+    return {
+        (r.check, r.subject) for r in judge(WANTED, seen_cluster, seen_hosts, "cluster.local") if r.result == "failed"
+    }
 
 
 def test_a_healthy_cluster_has_no_failed_row() -> None:
@@ -128,14 +147,22 @@ BREAKS: list[tuple[str, Callable[[dict[str, Any], dict[str, Any]], object], set[
     ("node missing", lambda c, h: c["nodes"].pop(), {("nodes", "worker1")}),
     ("node unknown", lambda c, h: c["nodes"].append({**c["nodes"][0], "name": "stray"}), {("nodes", "stray")}),
     ("coredns short", lambda c, h: c["workloads"][0].update(ready=1), {("workloads", "kube-system/coredns")}),
-    ("etcd member down", lambda c, h: h["cp1"]["etcd"]["members"][2].update(healthy=False, errors=["x"]), {("etcd", "cp1")}),
+    (
+        "etcd member down",
+        lambda c, h: h["cp1"]["etcd"]["members"][2].update(healthy=False, errors=["x"]),
+        {("etcd", "cp1")},
+    ),
     ("etcd learner", lambda c, h: h["cp2"]["etcd"]["members"][2].update(learner=True), {("etcd", "cp2")}),
     ("etcd without leader", lambda c, h: h["cp2"]["etcd"]["members"][0].update(leader=False), {("etcd", "cp2")}),
     ("etcd silent", lambda c, h: h["cp2"]["etcd"].update(members=[], error="timeout"), {("etcd", "cp2")}),
     ("one api not ready", lambda c, h: h["cp1"]["urls"]["cp2"].update(ok=False, error="refused"), {("api", "cp2")}),
     ("endpoint", lambda c, h: h["worker1"]["urls"]["endpoint"].update(ok=False, error="x"), {("endpoint", "endpoint")}),
     ("certificate ends", lambda c, h: h["cp1"]["certificates"][0].update(days_left=3.0), {("certificates", "cp1")}),
-    ("no serving certificate", lambda c, h: h["cp1"]["certificates"][0].update(path="/x.crt"), {("certificates", "cp1")}),
+    (
+        "no serving certificate",
+        lambda c, h: h["cp1"]["certificates"][0].update(path="/x.crt"),
+        {("certificates", "cp1")},
+    ),
     ("session down", lambda c, h: h["cp1"]["bgp"]["sessions"][0].update(state="Active"), {("bgp node", "cp1")}),
     ("session not configured", lambda c, h: h["cp1"]["bgp"].update(sessions=[]), {("bgp node", "cp1")}),
     (
@@ -152,7 +179,11 @@ BREAKS: list[tuple[str, Callable[[dict[str, Any], dict[str, Any]], object], set[
     ("node has no block", lambda c, h: c["blocks"].pop(0), {("pod routes", "cp1")}),
     ("pod unreachable", lambda c, h: _answer(h, "cp2", "http://10.244.0.1:").update(ok=False), {("pod to pod", "cp2")}),
     ("dns", lambda c, h: _answer(h, "worker1", "dns:kubernetes").update(ok=False, error="x"), {("dns", "worker1")}),
-    ("cluster ip", lambda c, h: _answer(h, "cp1", "http://10.96.0.7").update(ok=False, error="x"), {("cluster ip", "cp1")}),
+    (
+        "cluster ip",
+        lambda c, h: _answer(h, "cp1", "http://10.96.0.7").update(ok=False, error="x"),
+        {("cluster ip", "cp1")},
+    ),
     (
         "load balancer silent",
         lambda c, h: h["client"]["urls"]["load_balancer"].update(ok=False, error="timeout"),
