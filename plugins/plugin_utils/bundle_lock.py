@@ -330,7 +330,7 @@ class Lock:
         if missing:
             raise BundleError(
                 f"The release set {release.name!r} with Kubernetes {release.versions['kubernetes']} cannot be downloaded for "
-                f"{architecture}: the lock has not everything that it pins. Missing:\n"
+                f"{architecture}: the lock does not pin all of it. Missing:\n"
                 + "\n".join(f"  - {entry}" for entry in missing)
                 + "\nUse another release set, Kubernetes version or architecture, the source 'build' where the set can be built, "
                 "or add what the projects publish to roles/bundle/files/bundle.lock.yml."
