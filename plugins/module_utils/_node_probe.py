@@ -89,22 +89,26 @@ def _days_left(pem: str, now: float) -> float:
     return round((parse_end_date(said) - now) / 86400, 1)
 
 
+def _text(path: str) -> str:
+    with open(path, encoding="ascii", errors="replace") as stream:
+        return stream.read()
+
+
 def observe_certificates(now: float) -> list[Observation]:
     """Return ``{path, days_left, error}`` of each certificate on this host; kubeconfigs' client certificates included."""
     found = []
-    sources = [(path, None) for pattern in CERTIFICATE_PATTERNS for path in sorted(glob.glob(pattern))]
+    sources: list[tuple[str, str | None]] = [
+        (path, None) for pattern in CERTIFICATE_PATTERNS for path in sorted(glob.glob(pattern))
+    ]
     for path in sorted(glob.glob(KUBECONFIG_PATTERN)):
         with open(path, encoding="utf-8") as stream:
             embedded = CLIENT_CERTIFICATE.search(stream.read())
         if embedded:
             sources.append((path, base64.b64decode(embedded.group(1)).decode("ascii", "replace")))
-    for path, pem in sources:
+    for path, embedded_pem in sources:
         entry: Observation = {"path": path, "days_left": None, "error": ""}
         try:
-            if pem is None:
-                with open(path, encoding="ascii", errors="replace") as stream:
-                    pem = stream.read()
-            entry["days_left"] = _days_left(pem, now)
+            entry["days_left"] = _days_left(embedded_pem or _text(path), now)
         except (CommandError, OSError, ValueError, IndexError) as exc:
             entry["error"] = str(exc)
         found.append(entry)

@@ -56,10 +56,10 @@ observation:
   type: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._cluster_probe import observe_cluster  # noqa: E402
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api import (  # noqa: E402
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._cluster_probe import observe_cluster
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api import (
     KubeApiError,
     api_argument_spec,
     connect,

@@ -81,11 +81,11 @@ observation:
   type: dict
 """
 
-import time  # noqa: E402
+import time
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _node_probe as probe  # noqa: E402
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _node_probe as probe
 
 
 def main() -> None:

@@ -57,10 +57,10 @@ steps:
   elements: str
 """
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError  # noqa: E402
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._node_reset import act, observe, plan  # noqa: E402
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._node_reset import act, observe, plan
 
 MARKED = [
     "/etc/systemd/system",

@@ -51,7 +51,7 @@ def _row(check: str, subject: str, problem: str, detail: str = "") -> Row:
     return Row(check, subject, "failed", problem) if problem else Row(check, subject, "ok", detail)
 
 
-def _seen(hosts: Mapping[str, Observation], host: str, part: str) -> tuple[Observation, str]:
+def _seen(hosts: Mapping[str, Observation], host: str, part: str) -> tuple[Any, str]:
     """One part of what a host showed, and why it cannot be judged (empty when it can)."""
     if host not in hosts:
         return {}, "the host was not reached"
