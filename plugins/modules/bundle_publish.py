@@ -10,7 +10,8 @@ DOCUMENTATION = r"""
 module: bundle_publish
 short_description: Publish the bundle to a registry that the nodes can reach
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author:
+  - The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Uploads the files and images of a bundle that an OCI registry does not hold yet. Runs on the controller and opens no connection to a host.
   - Images keep their whole name, C(registry.k8s.io/pause) becomes the repository C(registry.k8s.io/pause). Files are blobs of the repository

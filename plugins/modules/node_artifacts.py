@@ -10,7 +10,8 @@ DOCUMENTATION = r"""
 module: node_artifacts
 short_description: Files of the bundle on a node, all in one call
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author:
+  - The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Makes sure that every file is at its place with its SHA-256, owner and mode. What is missing is fetched in parallel, or pushed by the controller.
   - Nothing is installed before everything has been fetched and checked; each file then appears by one rename. A cut download is continued by the next run.

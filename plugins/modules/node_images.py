@@ -10,7 +10,8 @@ DOCUMENTATION = r"""
 module: node_images
 short_description: Images of the bundle in containerd, all in one call
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author:
+  - The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Makes sure that every image is in containerd's namespace C(k8s.io) under C(name:tag) and C(name@digest), complete, unpacked, and with this digest.
   - What is missing is pulled by digest from the bundle's registry and from nowhere else, or imported from what the controller sends.
