@@ -8,6 +8,8 @@ The Secret's form is kubernetes.io/docs/reference/access-authn-authz/bootstrap-t
 
 from __future__ import annotations
 
+import base64
+import binascii
 import datetime
 import hashlib
 import re
@@ -18,6 +20,7 @@ import typing as t
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 ID_LENGTH, SECRET_LENGTH = 6, 16
 TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
+SECRET_TYPE = "bootstrap.kubernetes.io/token"
 JOIN_GROUP = "system:bootstrappers:kubeadm:default-node-token"
 DESCRIPTION = "Made by bare_metal.kubernetes for one run."
 
@@ -35,7 +38,7 @@ def token_id(token: str) -> str:
     """The public half of a token."""
     found = TOKEN.fullmatch(token)
     if not found:
-        raise BootstrapTokenError("the token is not of the form 'abcdef.0123456789abcdef'")
+        raise BootstrapTokenError("the token is not of the form <6 characters>.<16 characters>")
     return found.group(1)
 
 
@@ -54,7 +57,7 @@ def secret_of(token: str, now: datetime.datetime, minutes: int) -> dict[str, t.A
     expires = (now + datetime.timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         **reference(identifier),
-        "type": "bootstrap.kubernetes.io/token",
+        "type": SECRET_TYPE,
         "stringData": {
             "description": DESCRIPTION,
             "token-id": identifier,
@@ -65,6 +68,16 @@ def secret_of(token: str, now: datetime.datetime, minutes: int) -> dict[str, t.A
             "auth-extra-groups": JOIN_GROUP,
         },
     }
+
+
+def ours(secret: t.Mapping[str, t.Any]) -> bool:
+    """Whether a Secret is a token that this collection made."""
+    try:
+        return (
+            base64.b64decode((secret.get("data") or {}).get("description", ""), validate=True).decode() == DESCRIPTION
+        )
+    except (binascii.Error, UnicodeDecodeError):
+        return False
 
 
 # --- the CA's pin

@@ -27,7 +27,8 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api im
 )
 
 KUBELET_CLIENT = "/var/lib/kubelet/pki/kubelet-client-current.pem"
-PROBE_TIMEOUT = 5.0
+PROBE_TIMEOUT = 10.0
+PATIENCE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,16 @@ def anonymous_ready(server: str, ca: str, timeout: float = PROBE_TIMEOUT) -> str
     except (OSError, ssl.SSLError, http.client.HTTPException) as exc:
         return f"no answer: {exc or type(exc).__name__}"
     return "" if answer.status == 200 else f"status {answer.status}: {' '.join(text.split())[:200]}"
+
+
+def patient_ready(state: core.NodeState, server: str, ca: str, patience: float = PATIENCE_SECONDS) -> str:
+    """As :func:`anonymous_ready`; an apiserver that can be expected to come (its manifest stands, the kubelet runs) is given some time to restart."""
+    until = time.monotonic() + (patience if state.kubelet_active and core.COMPONENTS[0] in state.manifests else 0.0)
+    while True:
+        why = anonymous_ready(server, ca) if os.path.exists(ca) else f"there is no '{ca}'"
+        if not why or time.monotonic() >= until:
+            return why
+        time.sleep(1.0)
 
 
 def missing_objects(
@@ -342,13 +353,13 @@ def probe(paths: Paths, hostname: str) -> Probe:
     if not state.traces:
         return Probe(name)
     state = with_kubelet(state)
-    ready = bool(server) and os.path.exists(paths.ca) and not anonymous_ready(server, paths.ca)
+    ready = bool(server) and not patient_ready(state, server, paths.ca)
     found = Probe(name, started=True, healthy=ready)
     if not ready or "admin" not in state.kubeconfigs:
         return found
     try:
-        with KubeApi(load_credentials(paths.kubeconfig("admin"), server=server), timeout=10.0, deadline=5.0) as api:
-            version = str(json.loads(api.raw("/version", deadline=5.0).text).get("gitVersion", ""))
+        with KubeApi(load_credentials(paths.kubeconfig("admin"), server=server), timeout=15.0, deadline=15.0) as api:
+            version = str(json.loads(api.raw("/version").text).get("gitVersion", ""))
             one = core.CLUSTER_CONFIGURATION
             cluster = api.get(one.api_version, one.kind, one.name, one.namespace)
             state = with_node(replace(state, ready=True), api, name)

@@ -164,7 +164,7 @@ def remove_cut_off(state: core.NodeState) -> None:
 # --- observing
 
 
-def admin_api(request: Request, deadline: float = 5.0) -> KubeApi:
+def admin_api(request: Request, deadline: float = 15.0) -> KubeApi:
     """The API of this node's own apiserver with the administrator's credentials."""
     return KubeApi(
         load_credentials(request.paths.kubeconfig("admin"), server=request.server), timeout=10.0, deadline=deadline
@@ -184,9 +184,7 @@ def observe(request: Request, *, objects: bool) -> tuple[core.NodeState, t.Optio
     state = look.with_kubelet(state)
     if not request.control_plane:
         return _worker_state(request, state), None
-    state = replace(
-        state, ready=os.path.exists(request.paths.ca) and not look.anonymous_ready(request.server, request.paths.ca)
-    )
+    state = replace(state, ready=not look.patient_ready(state, request.server, request.paths.ca))
     if not state.ready or "admin" not in state.kubeconfigs:
         return state, None
     try:
@@ -492,8 +490,10 @@ def _wait_component(request: Request, component: str, manifest: str, since: floa
 def last_words(component: str) -> str:
     """The end of a component's newest log, for messages."""
     logs = glob.glob(f"/var/log/pods/kube-system_{component}-*/{component}/*.log")
-    if not logs:
-        return ""
-    text = look.read_text(max(logs, key=os.path.getmtime)) or ""
-    lines = [line.split(" ", 3)[-1] for line in text.splitlines()[-3:]]
-    return f"Its last words: {' | '.join(lines)[:600]}"
+    for path in sorted(logs, key=os.path.getmtime, reverse=True):
+        said = [line.split(" ", 3)[-1].strip() for line in (look.read_text(path) or "").splitlines()]
+        # A component that refuses its flags says so first and prints all flags it knows after it.
+        words = [line for line in said if line.startswith("Error")][:1] or [line for line in said if line][-3:]
+        if words:
+            return f"Its last words: {' | '.join(words)[:600]}"
+    return ""

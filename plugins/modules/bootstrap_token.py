@@ -12,7 +12,8 @@ short_description: Make a bootstrap token that lives for minutes, and take it aw
 version_added: 0.1.0
 author: The bare_metal.kubernetes maintainers
 description:
-  - Makes the Secret of a bootstrap token with which nodes may join (C(kubeadm join)), or deletes it. No token is ever used twice.
+  - Makes the Secret of a bootstrap token with which nodes may join (C(kubeadm join)), or deletes it. No token is ever used twice, and
+    making one deletes those that killed runs left.
   - Register the result and set C(no_log) on the task. The token must not reach a log.
 options:
   state:
@@ -87,6 +88,8 @@ def main() -> None:
             pin = core.ca_cert_hash(stream.read())
         token = core.new_token()
         with connect(params) as api:
+            for left in filter(core.ours, api.list("v1", "Secret", "kube-system", fields=f"type={core.SECRET_TYPE}")):
+                api.delete(left)  # of a run that was killed: the lease lets one run at a time work
             api.create(core.secret_of(token, datetime.datetime.now(datetime.timezone.utc), params["minutes"]))
     except (core.BootstrapTokenError, KubeApiError, OSError) as exc:
         module.fail_json(msg=f"no bootstrap token could be handled: {exc}")
