@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: machine_info
 short_description: Find out in one read-only call what a machine is, and whether it fits
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Observes hardware, kernel, system, addresses, disks, time, ports and rests of other clusters. Changes nothing.
   - Fails with all problems at once when the machine does not meet O(requirements).

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: node_files
 short_description: Install a node's files and bring its services up to date, in one round trip
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Creates directories, installs whole files atomically, removes what has to be absent, then enables, starts or restarts systemd units.
   - Templates are rendered on the controller from the calling role's C(templates) directory, by the action plugin of the same name.

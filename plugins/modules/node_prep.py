@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: node_prep
 short_description: Prepare a machine for pods - kernel modules, no swap, shared mounts
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Loads kernel modules and has them loaded at boot, unless they are built in.
   - Turns swap off, comments it out in C(/etc/fstab) and masks the units that make it (also those of zram and GPT partitions).

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: sysctl_profile
 short_description: Set, persist and verify kernel parameters in one call
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Compares every parameter with the running kernel and with what systemd-sysctl will set at the next boot, over all of its directories.
   - Writes one drop-in of its own that sorts last, applies it and reads the kernel again. Never touches another's file.

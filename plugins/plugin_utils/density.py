@@ -26,8 +26,10 @@ THREADS_PER_MIB = 16
 # Field reports of "too many open files" at 350 pods come from the default of 128 instances for all processes of root.
 INOTIFY_INSTANCES, INOTIFY_INSTANCES_PER_POD = 8192, 16
 INOTIFY_WATCHES, INOTIFY_WATCHES_PER_POD = 524288, 1024
-# kube-proxy's own rule is 32768 an available CPU and at least 131072.
-CONNTRACK_PER_CPU, CONNTRACK, CONNTRACK_PER_POD = 32768, 131072, 2048
+# kube-proxy's own rule (pkg/proxy/conntrack): 32768 a CPU, at least 131072, at most 1048576. It also lowers what it finds, so it has to be
+# told to leave the value alone (conntrack.maxPerCore 0) where pods ask for more than that.
+CONNTRACK_PER_CPU, CONNTRACK, CONNTRACK_CPU_LIMIT = 32768, 131072, 1048576
+CONNTRACK_PER_POD = 2048
 # Kernel: an entry takes about 320 bytes, so 64 a MiB of memory are 2 % of it.
 CONNTRACK_PER_MIB = 64
 
@@ -42,7 +44,7 @@ ADMIN_VM = "kernel documentation, admin-guide/sysctl/vm"
 
 def conntrack_max(pods_per_node: int, cpus: int, memory_mib: int) -> int:
     """Return the connections that a node has to be able to track, at most 2 % of its memory."""
-    wanted = max(CONNTRACK, CONNTRACK_PER_CPU * cpus, CONNTRACK_PER_POD * pods_per_node)
+    wanted = max(CONNTRACK, min(CONNTRACK_PER_CPU * cpus, CONNTRACK_CPU_LIMIT), CONNTRACK_PER_POD * pods_per_node)
     return max(CONNTRACK, min(wanted, CONNTRACK_PER_MIB * memory_mib))
 
 

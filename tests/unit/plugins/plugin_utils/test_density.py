@@ -30,7 +30,7 @@ def floors(pods: int, cpus: int = 40, memory_mib: int = 524288, **options: Any) 
         ("kernel.pid_max", 483328, 2080768, 4128768),
         ("kernel.threads-max", 145408, 544768, 1056768),
         ("kernel.keys.maxkeys", 2000, 5000, 10000),
-        ("net.netfilter.nf_conntrack_max", 1310720, 1310720, 2048000),
+        ("net.netfilter.nf_conntrack_max", 1048576, 1048576, 2048000),
         ("net.ipv4.neigh.default.gc_thresh1", 1024, 1024, 2000),
         ("net.ipv4.neigh.default.gc_thresh3", 8192, 8192, 16000),
         ("net.ipv4.ip_forward", 1, 1, 1),
@@ -47,7 +47,7 @@ def test_what_grows_with_the_pods(key: str, at_110: int, at_500: int, at_1000: i
         (110, 2, 1024, 131072),
         (500, 4, 8192, 524288),  # 1,024,000 wanted, 64 a MiB allowed
         (500, 4, 524288, 1024000),
-        (110, 128, 524288, 4194304),
+        (110, 128, 524288, 1048576),
     ],
 )
 def test_connections_are_bound_by_memory(pods: int, cpus: int, memory_mib: int, expected: int) -> None:
