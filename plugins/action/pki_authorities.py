@@ -37,7 +37,7 @@ class ActionModule(ActionBase):
             )
         )
         hosts = [pki.Host.of(name, facts) for name, facts in arguments["facts"].items()]
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = datetime.datetime.now(datetime.UTC)
         survey = pki.survey(hosts, arguments["expected_hosts"], now)
         if survey.problems:
             raise AnsibleActionFail("The cluster's certificates cannot be settled:\n- " + "\n- ".join(survey.problems))
@@ -73,7 +73,9 @@ class ActionModule(ActionBase):
         except pki.PkiError as exc:
             raise AnsibleActionFail(f"the keys of {target} cannot be used: {exc}") from None
 
-    def _call(self, target: str, module: str, arguments: dict[str, t.Any], variables: dict[str, t.Any]) -> dict[str, t.Any]:
+    def _call(
+        self, target: str, module: str, arguments: dict[str, t.Any], variables: dict[str, t.Any]
+    ) -> dict[str, t.Any]:
         result = self._execute_module(module_name=module, module_args=arguments, task_vars=variables)
         if result.get("failed") or result.get("unreachable"):
             raise AnsibleActionFail(f"{module} failed on {target}: {result.get('msg') or result.get('module_stderr')}")

@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
                 encrypted_resources=dict(type="list", elements="str", default=["secrets"]),
             )
         )
-        now = datetime.datetime.now(datetime.timezone.utc)
+        now = datetime.datetime.now(datetime.UTC)
         resources = arguments["encrypted_resources"]
         host = pki.Host.of(str(variables["inventory_hostname"]), arguments["facts"])
         shared, secrets = pki.unpack(arguments["authorities"])
@@ -56,7 +56,9 @@ class ActionModule(ActionBase):
         if not changes or self._task.check_mode:
             return report
         if pki.needs_secrets(changes) and secrets is None:
-            raise AnsibleActionFail(f"{', '.join(reasons)} have to be issued, but the authorities came without their keys")
+            raise AnsibleActionFail(
+                f"{', '.join(reasons)} have to be issued, but the authorities came without their keys"
+            )
         files = pki.build_files(host, changes, shared, secrets or pki.Secrets(), resources, now)
         result = self._execute_module(
             module_name=MODULE,
@@ -64,5 +66,7 @@ class ActionModule(ActionBase):
             task_vars=variables,
         )
         if result.get("failed"):
-            raise AnsibleActionFail(str(result.get("msg") or result.get("module_stderr") or "the module gave no reason"))
+            raise AnsibleActionFail(
+                str(result.get("msg") or result.get("module_stderr") or "the module gave no reason")
+            )
         return report

@@ -14,7 +14,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import pki
 def pki_key_holder(facts: t.Mapping[str, t.Mapping[str, t.Any]], default: str) -> str:
     """Return the control plane that has all secrets that any host has, else the first by name; ``default`` when no control plane answered."""
     hosts = [pki.Host.of(name, entry) for name, entry in facts.items()]
-    return pki.key_holder(hosts, pki.survey(hosts, (), datetime.datetime.now(datetime.timezone.utc))) or default
+    return pki.key_holder(hosts, pki.survey(hosts, (), datetime.datetime.now(datetime.UTC))) or default
 
 
 class FilterModule:

@@ -244,10 +244,15 @@ def find_me(wanted: Wanted, members: t.Iterable[Member]) -> Member | None:
     return next((member for member in members if wanted.me.peer_url in member.peer_urls), None)
 
 
-def decide_removal(name: str, members: t.Sequence[Member], health: t.Mapping[str, str], wanted: t.Collection[str]) -> Decision:
+def decide_removal(
+    name: str, members: t.Sequence[Member], health: t.Mapping[str, str], wanted: t.Collection[str]
+) -> Decision:
     """Decide whether the member of this name may be removed from a live cluster."""
     if name in wanted:
-        return Decision(REFUSE, f"{name} is in the group 'etcd' of the inventory: take it out of there before it is removed from the cluster")
+        return Decision(
+            REFUSE,
+            f"{name} is in the group 'etcd' of the inventory: take it out of there before it is removed from the cluster",
+        )
     gone = next((member for member in members if member.name == name), None)
     if gone is None:
         return Decision(NOTHING, f"{name} is not a member")
@@ -346,7 +351,9 @@ def _decide_without_quorum(wanted: Wanted, observed: Observed) -> Decision:
     formed = sorted(name for name, view in observed.views.items() if view.formed)
     if formed:
         return Decision(WAIT, f"{', '.join(formed)} had a cluster before, and it has no quorum now")
-    unclear = {peer.name: observed.data_elsewhere.get(peer.name) for peer in wanted.peers if peer.name not in observed.views}
+    unclear = {
+        peer.name: observed.data_elsewhere.get(peer.name) for peer in wanted.peers if peer.name not in observed.views
+    }
     unclear.pop(wanted.name, None)
     with_data = sorted(name for name, data in unclear.items() if data)
     if with_data:
@@ -376,7 +383,9 @@ def initial_cluster(wanted: Wanted, members: t.Sequence[Member] | None) -> str:
         pairs = [(peer.name, peer.peer_url) for peer in wanted.peers]
     else:
         pairs = [
-            (names.get(url) or member.name or f"member-{member.id:x}", url) for member in members for url in member.peer_urls
+            (names.get(url) or member.name or f"member-{member.id:x}", url)
+            for member in members
+            for url in member.peer_urls
         ]
     return ",".join(f"{name}={url}" for name, url in sorted(pairs))
 
@@ -386,5 +395,11 @@ def first_start_configuration(configuration: str, cluster: str, new: bool) -> st
 
     The lasting configuration says ``initial-cluster-state: existing`` and names no cluster, so a member whose disk comes up empty never starts one.
     """
-    kept = [line for line in configuration.splitlines() if not line.startswith(("initial-cluster-state:", "initial-cluster:"))]
-    return "\n".join([*kept, f"initial-cluster-state: {'new' if new else 'existing'}", f"initial-cluster: {cluster}", ""])
+    kept = [
+        line
+        for line in configuration.splitlines()
+        if not line.startswith(("initial-cluster-state:", "initial-cluster:"))
+    ]
+    return "\n".join(
+        [*kept, f"initial-cluster-state: {'new' if new else 'existing'}", f"initial-cluster: {cluster}", ""]
+    )

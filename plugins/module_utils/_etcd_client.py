@@ -17,7 +17,12 @@ from dataclasses import dataclass
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _etcd as core
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _systemd
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._atomic import write_atomic
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, CommandResult, run, tail
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import (
+    CommandError,
+    CommandResult,
+    run,
+    tail,
+)
 
 PEER_TIMEOUT_SECONDS = 2.0
 COMMAND_TIMEOUT_SECONDS = 5
@@ -62,7 +67,9 @@ def ask_peer(url: str, pki: str) -> core.View | None:
     try:
         context = ssl.create_default_context(cafile=os.path.join(pki, "ca.crt"))
         context.load_cert_chain(os.path.join(pki, "peer.crt"), os.path.join(pki, "peer.key"))
-        connection = http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=PEER_TIMEOUT_SECONDS, context=context)
+        connection = http.client.HTTPSConnection(
+            parts.hostname or "", parts.port, timeout=PEER_TIMEOUT_SECONDS, context=context
+        )
         try:
             connection.request("GET", "/members")
             response = connection.getresponse()
@@ -189,7 +196,9 @@ def start(paths: Paths, verb: str) -> None:
         if unit.active == "failed" or unit.main_pid not in (0, before.main_pid):
             return
         time.sleep(0.1)
-    raise core.EtcdError(f"systemd did not {verb} the unit {paths.unit} within {PROCESS_SECONDS:g} s: it is {unit.active} ({unit.sub})")
+    raise core.EtcdError(
+        f"systemd did not {verb} the unit {paths.unit} within {PROCESS_SECONDS:g} s: it is {unit.active} ({unit.sub})"
+    )
 
 
 def act(decision: core.Decision, wanted: core.Wanted, paths: Paths, observed: core.Observed) -> None:
@@ -213,7 +222,9 @@ def act(decision: core.Decision, wanted: core.Wanted, paths: Paths, observed: co
     if decision.kind in (core.ADD, core.REPLACE):
         if decision.remove:
             etcdctl(paths, endpoints, "member", "remove", f"{decision.remove:x}")
-        text = etcdctl(paths, endpoints, "member", "add", wanted.name, f"--peer-urls={wanted.me.peer_url}", "--learner").stdout
+        text = etcdctl(
+            paths, endpoints, "member", "add", wanted.name, f"--peer-urls={wanted.me.peer_url}", "--learner"
+        ).stdout
         members = core.parse_members(text)
     write_first_start(paths, core.initial_cluster(wanted, members), new=decision.kind == core.BOOTSTRAP)
     start(paths, "start")
@@ -221,7 +232,9 @@ def act(decision: core.Decision, wanted: core.Wanted, paths: Paths, observed: co
 
 def why_it_fails(paths: Paths) -> str:
     """Return the last lines of the unit's journal."""
-    text = run(["journalctl", "--unit", paths.unit, "--lines=12", "--no-pager", "--output=cat"], timeout=20, check=False).stdout
+    text = run(
+        ["journalctl", "--unit", paths.unit, "--lines=12", "--no-pager", "--output=cat"], timeout=20, check=False
+    ).stdout
     return tail(text, 12) or "the journal has nothing of it"
 
 
@@ -246,7 +259,9 @@ def settle(wanted: core.Wanted, paths: Paths, data_elsewhere: t.Mapping[str, boo
         observed = observe(wanted, paths, data_elsewhere)
         decision = core.decide(wanted, observed)
         if decision.healthy:
-            return Report((*actions, *(["forget the first start"] if drop_first_start(paths) else [])), decision, observed)
+            return Report(
+                (*actions, *(["forget the first start"] if drop_first_start(paths) else [])), decision, observed
+            )
         if decision.kind == core.REFUSE:
             raise core.EtcdError(decision.reason)
         if decision.kind == core.RESTART:
@@ -269,7 +284,9 @@ def settle(wanted: core.Wanted, paths: Paths, data_elsewhere: t.Mapping[str, boo
         time.sleep(POLL_SECONDS)
 
 
-def bring_up(wanted: core.Wanted, paths: Paths, data_elsewhere: t.Mapping[str, bool | None], seconds: float, check: bool) -> Report:
+def bring_up(
+    wanted: core.Wanted, paths: Paths, data_elsewhere: t.Mapping[str, bool | None], seconds: float, check: bool
+) -> Report:
     """Do this member's next step. In a live cluster wait until it is healthy again, so that the next member's step finds it so."""
     observed = observe(wanted, paths, data_elsewhere)
     decision = core.decide(wanted, observed)
@@ -301,7 +318,17 @@ def remove(name: str, wanted: core.Wanted, paths: Paths, check: bool) -> Report:
     return Report((f"{decision.kind}: {decision.reason}",) if decision.acts else (), decision, observed)
 
 
-def run_state(state: str, wanted: core.Wanted, paths: Paths, given: t.Mapping[str, t.Any], check: bool) -> tuple[list[str], Report]:
+def read_arguments(given: t.Mapping[str, t.Any]) -> tuple[core.Wanted, Paths]:
+    """Read the arguments of module etcd_member."""
+    wanted = core.Wanted(given["name"], tuple(core.Peer(**entry) for entry in given["members"]))
+    same = {key: given[key] for key in ("etcdctl", "unit", "pki", "configuration", "health_url")}
+    wal = given["wal_directory"] or os.path.join(given["data_directory"], "member", "wal")
+    return wanted, Paths(**same, data=given["data_directory"], wal=wal, reads=tuple(given["reads"]))
+
+
+def run_state(
+    state: str, wanted: core.Wanted, paths: Paths, given: t.Mapping[str, t.Any], check: bool
+) -> tuple[list[str], Report]:
     """Bring about a state of module etcd_member; returns what was done and the last report."""
     if wanted.name not in wanted.names and state != "absent":
         raise core.EtcdError(f"{wanted.name} is not among the wanted members ({', '.join(sorted(wanted.names))})")
@@ -323,6 +350,6 @@ def run_state(state: str, wanted: core.Wanted, paths: Paths, given: t.Mapping[st
     if strangers:
         raise core.EtcdError(
             f"the cluster has members that the group 'etcd' of the inventory does not have: {', '.join(strangers)}. Put them back into the inventory, or have"
-            " them removed: run the same playbook with -e '{\"etcd_removed_members\": [\"<name>\"]}'."
+            ' them removed: run the same playbook with -e \'{"etcd_removed_members": ["<name>"]}\'.'
         )
     return list(report.actions), report

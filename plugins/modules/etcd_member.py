@@ -58,11 +58,7 @@ attributes:
 
 EXAMPLES = r"""
 - name: Run | Start the members, or restart them one at a time
-  bare_metal.kubernetes.etcd_member:
-    state: started
-    name: "{{ inventory_hostname }}"
-    members: "{{ groups['etcd'] | bare_metal.kubernetes.etcd_members(hostvars) }}"
-    reads: [/etc/etcd/etcd.yaml, /usr/local/bin/etcd]
+  bare_metal.kubernetes.etcd_member: {state: started, name: a, members: "{{ wanted }}", reads: [/etc/etcd/etcd.yaml, /usr/local/bin/etcd]}
   throttle: 1
 """
 
@@ -101,12 +97,11 @@ ARGUMENTS = dict(
 
 def main() -> None:
     """Observe, decide, act, report."""
-    module = AnsibleModule(argument_spec=ARGUMENTS, required_if=[("state", "absent", ["member"])], supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS, required_if=[("state", "absent", ["member"])], supports_check_mode=True
+    )
     given = module.params
-    wanted = core.Wanted(given["name"], tuple(core.Peer(**entry) for entry in given["members"]))
-    wal = given["wal_directory"] or f"{given['data_directory']}/member/wal"
-    names = ("etcdctl", "unit", "pki", "configuration", "health_url")
-    paths = client.Paths(**{key: given[key] for key in names}, data=given["data_directory"], wal=wal, reads=tuple(given["reads"]))
+    wanted, paths = client.read_arguments(given)
     try:
         if given["state"] == "observed":
             module.exit_json(changed=False, actions=[], has_data=client.has_data(paths))

@@ -95,7 +95,9 @@ def main() -> None:
         observed = files.observe(specs, module.params["include_keys"])
     except OSError as exc:
         module.fail_json(msg=f"the certificates cannot be read: {exc}")
-    module.exit_json(changed=False, pki={**identity, "etcd_user": files.user_exists(files.ETCD_USER), "files": observed})
+    module.exit_json(
+        changed=False, pki={**identity, "etcd_user": files.user_exists(files.ETCD_USER), "files": observed}
+    )
 
 
 if __name__ == "__main__":

@@ -87,7 +87,9 @@ def main() -> None:
                 files.create_user(user, f"{user} of bare_metal.kubernetes")
         for entry in module.params["files"]:
             content = entry["content"]
-            wanted = files.Installation(entry["path"], int(entry["mode"], 8), entry["owner"], entry["directory"], content)
+            wanted = files.Installation(
+                entry["path"], int(entry["mode"], 8), entry["owner"], entry["directory"], content
+            )
             why = files.differences(wanted)
             if why:
                 changes[wanted.path] = ", ".join(why)
@@ -96,7 +98,12 @@ def main() -> None:
     except (files.PkiFilesError, CommandError, OSError, KeyError, ValueError) as exc:
         module.fail_json(msg=f"certificates and keys could not be installed: {exc}", changes=changes)
     after = "".join(f"{path}: {why}\n" for path, why in changes.items())
-    diff = {"before_header": "certificates and keys", "after_header": "certificates and keys", "before": "", "after": after}
+    diff = {
+        "before_header": "certificates and keys",
+        "after_header": "certificates and keys",
+        "before": "",
+        "after": after,
+    }
     module.exit_json(changed=bool(changes), changes=changes, diff=diff)
 
 

@@ -55,7 +55,9 @@ def endpoints(hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.
     return [member["client_url"] for member in members(hosts, hostvars)]
 
 
-def data(hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]], variable: str) -> dict[str, bool | None]:
+def data(
+    hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]], variable: str
+) -> dict[str, bool | None]:
     """Return which hosts had data when the run began; None for a host that was not asked (unreachable, or outside of ``--limit``).
 
     :param variable: name under which the result of etcd_member ``state=observed`` is registered.

@@ -21,12 +21,6 @@ import os
 import typing as t
 from dataclasses import dataclass, field, replace
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._pki_files import (
     CONTROL_PLANE_FILES,
     ENCRYPTION_PATH,
@@ -38,11 +32,14 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._pki_files i
     digest,
     files_of,
 )
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import pki_x509 as x509
 
 CA_DAYS = 3650  # as kubeadm's authorities
 LEAF_DAYS = 365  # as kubeadm's leaves
-CLOCK_SKEW = datetime.timedelta(hours=1)  # a certificate is valid this long before it is made, for nodes whose clock is behind
-CA_WARN_DAYS = LEAF_DAYS  # from then on leaves would be shorter than usual
+CLOCK_SKEW = datetime.timedelta(
+    hours=1
+)  # a certificate is valid this long before it is made, for nodes whose clock is behind
+CA_WARN_DAYS = x509.LEAF_DAYS  # from then on leaves would be shorter than usual
 SECRETBOX_KEY_BYTES = 32
 SERVICE_ACCOUNT_KEY = f"{KUBERNETES_PKI}/sa.key"
 SERVICE_ACCOUNT_PUBLIC = f"{KUBERNETES_PKI}/sa.pub"
@@ -183,21 +180,7 @@ class Survey:
         return min(candidates, default="")
 
 
-# --- certificates ---------------------------------------------------------------------------------------------------------------------------
-
-
-def load_certificate(pem: str) -> x509.Certificate:
-    """Read the first certificate of a PEM text; raises ValueError when there is none."""
-    return x509.load_pem_x509_certificate(pem.encode())
-
-
-def fingerprint(certificate: x509.Certificate) -> str:
-    """Return the SHA-256 of a certificate as ``openssl x509 -fingerprint -sha256`` prints it."""
-    return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
-
-
-def days_left(certificate: x509.Certificate, now: datetime.datetime) -> float:
-    return (certificate.not_valid_after_utc - now).total_seconds() / 86400
+# --- leaves -----------------------------------------------------------------------------------------------------------------------------
 
 
 def wanted_names(leaf: Leaf, host: Host) -> frozenset[str]:
@@ -206,38 +189,6 @@ def wanted_names(leaf: Leaf, host: Host) -> frozenset[str]:
         return frozenset()
     addresses = {str(ipaddress.ip_address(address)) for address in host.addresses}
     return frozenset({*host.names, "localhost", "127.0.0.1", "::1", *addresses})
-
-
-def names_of(certificate: x509.Certificate) -> frozenset[str]:
-    """Return the names and addresses that a certificate is valid for."""
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return frozenset()
-    addresses = {str(address) for address in extension.get_values_for_type(x509.IPAddress)}
-    return frozenset({*extension.get_values_for_type(x509.DNSName), *addresses})
-
-
-def common_name(certificate: x509.Certificate) -> str:
-    return "".join(str(part.value) for part in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
-
-
-def usages_of(certificate: x509.Certificate) -> frozenset[str]:
-    """Return which of ``server`` and ``client`` a certificate may be used as."""
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return frozenset()
-    known = {ExtendedKeyUsageOID.SERVER_AUTH: "server", ExtendedKeyUsageOID.CLIENT_AUTH: "client"}
-    return frozenset(known[usage] for usage in extension if usage in known)
-
-
-def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 def judge_leaf(leaf: Leaf, host: Host, authority: str | None, renew_before_days: int, now: datetime.datetime) -> str:
@@ -249,21 +200,21 @@ def judge_leaf(leaf: Leaf, host: Host, authority: str | None, renew_before_days:
     if key not in host.files or host.content(certificate_path) is None:
         return "missing"
     try:
-        certificate = load_certificate(host.content(certificate_path) or "")
+        certificate = x509.load_certificate(host.content(certificate_path) or "")
     except ValueError:
         return "the certificate cannot be read"
     if not host.files[key].get("matches"):
         return "the key does not belong to the certificate"
-    if authority is None or not signed_by(certificate, load_certificate(authority)):
+    if authority is None or not x509.signed_by(certificate, x509.load_certificate(authority)):
         return "signed by another CA"
-    if common_name(certificate) != leaf.common_name:
-        return f"made out to '{common_name(certificate)}'"
-    if usages_of(certificate) != frozenset(leaf.usages):
+    if x509.common_name(certificate) != leaf.common_name:
+        return f"made out to '{x509.common_name(certificate)}'"
+    if x509.usages_of(certificate) != frozenset(leaf.usages):
         return "wrong key usages"
     wanted = wanted_names(leaf, host)
-    if names_of(certificate) != wanted:
-        return f"valid for {', '.join(sorted(names_of(certificate))) or 'no name'}, wanted {', '.join(sorted(wanted))}"
-    left = days_left(certificate, now)
+    if x509.names_of(certificate) != wanted:
+        return f"valid for {', '.join(sorted(x509.names_of(certificate))) or 'no name'}, wanted {', '.join(sorted(wanted))}"
+    left = x509.days_left(certificate, now)
     if left < renew_before_days:
         return f"{left:.0f} days left, renewed below {renew_before_days}"
     return ""
@@ -290,11 +241,13 @@ def _sightings_of_authority(authority: Authority, hosts: t.Sequence[Host], probl
             if pem is None:
                 continue
             try:
-                certificate = load_certificate(pem)
+                certificate = x509.load_certificate(pem)
             except ValueError:
-                problems.append(f"{host.name}: {path} is not a PEM certificate. Put the {authority.title} back, or remove the file.")
+                problems.append(
+                    f"{host.name}: {path} is not a PEM certificate. Put the {authority.title} back, or remove the file."
+                )
                 continue
-            key = fingerprint(certificate)
+            key = x509.fingerprint(certificate)
             known = found.get(key, Sighting(f"SHA-256 {key}", (), (), pem))
             holds = path == authority.certificate_paths[0] and host.files.get(authority.key_path, {}).get("matches")
             found[key] = replace(
@@ -359,21 +312,28 @@ def _conflict(title: str, found: t.Iterable[Sighting]) -> str:
     )
 
 
-def _judge_authority(authority: Authority, pem: str, now: datetime.datetime) -> tuple[str, str]:
-    """Return (problem, warning) about an authority's certificate; empty texts when there is none."""
-    certificate = load_certificate(pem)
-    left = days_left(certificate, now)
-    try:
-        is_ca = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        is_ca = False
-    if not is_ca:
-        return f"the {authority.title} ({fingerprint(certificate)}) is not a CA certificate (basic constraint CA is not set)", ""
-    if left <= 0:
-        return f"the {authority.title} ended on {certificate.not_valid_after_utc:%Y-%m-%d}. Replace it on all hosts before anything is issued.", ""
-    if left < CA_WARN_DAYS:
-        return "", f"the {authority.title} ends on {certificate.not_valid_after_utc:%Y-%m-%d}, in {left:.0f} days: plan its replacement"
-    return "", ""
+def _judge_authority(authority: Authority, sighting: Sighting, now: datetime.datetime) -> tuple[list[str], list[str]]:
+    """Return (problems, warnings) about the one certificate of an authority."""
+    certificate = x509.load_certificate(sighting.pem)
+    left = x509.days_left(certificate, now)
+    problems, warnings = [], []
+    if not sighting.held:
+        problems.append(
+            f"the {authority.title} ({sighting.label}) is on {', '.join(sighting.seen)}, but no control plane that answered has its private key"
+            f" {authority.key_path}. Put the key back on one control plane, bring back the one that has it, or, if this is a leftover of another"
+            " cluster, remove the certificate, and run again."
+        )
+    if not x509.is_authority(certificate):
+        problems.append(
+            f"the {authority.title} ({sighting.label}) is no CA certificate (basic constraint CA is not set)"
+        )
+    elif left <= 0:
+        end = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+        problems.append(f"the {authority.title} ended on {end}. Replace it on all hosts before anything is issued.")
+    elif left < CA_WARN_DAYS:
+        end = f"{certificate.not_valid_after_utc:%Y-%m-%d}"
+        warnings.append(f"the {authority.title} ends on {end}, in {left:.0f} days: plan its replacement")
+    return problems, warnings
 
 
 def survey(hosts: t.Sequence[Host], expected: t.Collection[str], now: datetime.datetime) -> Survey:
@@ -382,66 +342,60 @@ def survey(hosts: t.Sequence[Host], expected: t.Collection[str], now: datetime.d
     :param hosts: the facts of the hosts that answered.
     :param expected: names of all control planes and etcd members of the inventory: a secret is only made when all of them were asked.
     """
-    problems: list[str] = []
+    problems = _wrong_addresses(hosts)
     warnings: list[str] = []
-    for host in hosts:
-        for address in host.addresses:
-            try:
-                ipaddress.ip_address(address)
-            except ValueError:
-                problems.append(f"{host.name}: cluster_node_ip is '{address}', which is no IP address. Certificates of etcd need one; set it.")
-    holders: dict[str, tuple[str, ...]] = {}
-    certificates: dict[str, str] = {}
-    absent: list[str] = []
+    found: dict[str, tuple[str, dict[t.Any, Sighting]]] = {
+        authority.name: (authority.title, _sightings_of_authority(authority, hosts, problems))
+        for authority in AUTHORITIES
+    }
+    found["service_account"] = "service account key", _sightings_of_service_account(hosts)
+    found["encryption"] = "encryption key", _sightings_of_encryption(hosts, problems)
+    problems += [_conflict(title, variants.values()) for title, variants in found.values() if len(variants) > 1]
+    settled = {name: next(iter(variants.items())) for name, (_title, variants) in found.items() if len(variants) == 1}
     for authority in AUTHORITIES:
-        found = _sightings_of_authority(authority, hosts, problems)
-        if len(found) > 1:
-            problems.append(_conflict(authority.title, found.values()))
-            continue
-        if not found:
-            absent.append(authority.title)
-            continue
-        (sighting,) = found.values()
-        problem, warning = _judge_authority(authority, sighting.pem, now)
-        problems += [problem] if problem else []
-        warnings += [warning] if warning else []
-        if not sighting.held:
-            problems.append(
-                f"the {authority.title} ({sighting.label}) is on {', '.join(sighting.seen)}, but no control plane that answered has its private key"
-                f" {authority.key_path}. Put the key back on one control plane, bring back the one that has it, or, if this is a leftover of another"
-                " cluster, remove the certificate, and run again."
-            )
-        certificates[authority.name] = sighting.pem
-        holders[authority.name] = sighting.held
-    accounts = _sightings_of_service_account(hosts)
-    keys = _sightings_of_encryption(hosts, problems)
-    for name, title, found_ones in (
-        ("service_account", "service account key", accounts),
-        ("encryption", "encryption key", keys),
-    ):
-        if len(found_ones) > 1:
-            problems.append(_conflict(title, found_ones.values()))
-        elif found_ones:
-            holders[name] = next(iter(found_ones.values())).held
-        else:
-            absent.append(title)
+        if authority.name in settled:
+            problem, warning = _judge_authority(authority, settled[authority.name][1], now)
+            problems += problem
+            warnings += warning
+    absent = [title for title, variants in found.values() if not variants]
     unasked = sorted(set(expected) - {host.name for host in hosts})
     if absent and unasked:
         problems.append(
             f"no host that answered has the {', '.join(absent)}, and {', '.join(unasked)} could not be asked. Making new ones would split the cluster if one"
             " of these has them. Bring them back, run without --limit, or take them out of the inventory for good."
         )
+    if settled and not found["encryption"][1]:
+        warnings.append(
+            f"there is a cluster, but no control plane has {ENCRYPTION_PATH}: a new key is made. If this cluster has encrypted Secrets in etcd, put the old"
+            " file back at once, or they cannot be read."
+        )
     publics = {content for host in hosts if (content := host.content(SERVICE_ACCOUNT_PUBLIC))}
-    public = publics.pop() if len(publics) == 1 and accounts else ""
-    shared = Shared(certificates, next(iter(accounts), ""), public, next(iter(keys), ()))
+    shared = Shared(
+        {authority.name: settled[authority.name][1].pem for authority in AUTHORITIES if authority.name in settled},
+        settled["service_account"][0] if "service_account" in settled else "",
+        publics.pop() if len(publics) == 1 and "service_account" in settled else "",
+        settled["encryption"][0] if "encryption" in settled else (),
+    )
+    holders = {name: sighting.held for name, (_key, sighting) in settled.items()}
     result = Survey(shared, holders, tuple(problems), tuple(warnings))
     if holders and not problems and not result.best_holder:
         spread = "; ".join(f"{name}: {', '.join(names)}" for name, names in sorted(holders.items()))
-        result = replace(
-            result,
-            problems=(f"no single control plane has all secrets of the cluster ({spread}). Copy /etc/kubernetes/pki of one over to another.",),
-        )
+        lone = f"no single control plane has all secrets of the cluster ({spread}). Copy /etc/kubernetes/pki of one over to another."
+        result = replace(result, problems=(lone,))
     return result
+
+
+def _wrong_addresses(hosts: t.Sequence[Host]) -> list[str]:
+    problems = []
+    for host in hosts:
+        for address in host.addresses:
+            try:
+                ipaddress.ip_address(address)
+            except ValueError:
+                problems.append(
+                    f"{host.name}: cluster_node_ip is '{address}', which is no IP address. Certificates of etcd need one; set it."
+                )
+    return problems
 
 
 def key_holder(hosts: t.Sequence[Host], found: Survey) -> str:
@@ -486,7 +440,11 @@ def _differs(spec: PkiFile, host: Host, shared: Shared, resources: t.Sequence[st
         return "missing"
     authority = _authority_of(spec.path)
     if authority is not None and spec.kind == "certificate":
-        return "" if (found.get("content") or "").strip() == shared.certificates.get(authority.name, "").strip() else "another certificate"
+        return (
+            ""
+            if (found.get("content") or "").strip() == shared.certificates.get(authority.name, "").strip()
+            else "another certificate"
+        )
     if authority is not None:
         return "" if found.get("matches") else "does not belong to the certificate"
     if spec.path == SERVICE_ACCOUNT_KEY:
@@ -494,7 +452,11 @@ def _differs(spec: PkiFile, host: Host, shared: Shared, resources: t.Sequence[st
     if spec.path == SERVICE_ACCOUNT_PUBLIC:
         return "" if found.get("content") == shared.service_account_public else "another key"
     if spec.kind == "encryption":
-        return "" if found.get("redacted") == encryption_document(shared.encryption, resources) else "other keys or resources"
+        return (
+            ""
+            if found.get("redacted") == encryption_document(shared.encryption, resources)
+            else "other keys or resources"
+        )
     return ""
 
 
@@ -544,103 +506,6 @@ def needs_secrets(changes: t.Iterable[Change]) -> bool:
 # --- making ---------------------------------------------------------------------------------------------------------------------------------
 
 
-def _private_pem(key: ec.EllipticCurvePrivateKey) -> str:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    ).decode()
-
-
-def _load_key(pem: str) -> t.Any:
-    return serialization.load_pem_private_key(pem.encode(), password=None)
-
-
-def _builder(
-    subject: str, issuer: x509.Name | None, public_key: t.Any, end: datetime.datetime, now: datetime.datetime
-) -> x509.CertificateBuilder:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
-    return (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(issuer if issuer is not None else name)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(end)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-    )
-
-
-def _key_usage(*, authority: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        key_encipherment=authority,
-        key_cert_sign=authority,
-        content_commitment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _authority_key_identifier(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    """Return the identifier that the authority's own certificate carries: OpenSSL does not take a chain in which the two differ."""
-    try:
-        own = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except x509.ExtensionNotFound:
-        return x509.AuthorityKeyIdentifier.from_issuer_public_key(t.cast(t.Any, authority.public_key()))
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
-
-
-def make_authority(subject: str, now: datetime.datetime) -> tuple[str, str]:
-    """Make a self-signed CA and return (certificate, key) as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = (
-        _builder(subject, None, key.public_key(), now + datetime.timedelta(days=CA_DAYS), now)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(_key_usage(authority=True), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(subject)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM).decode(), _private_pem(key)
-
-
-def make_leaf(leaf: Leaf, host: Host, authority_pem: str, authority_key_pem: str, now: datetime.datetime) -> tuple[str, str]:
-    """Sign a leaf for a host and return (certificate, key) as PEM. It never outlives its authority."""
-    authority = load_certificate(authority_pem)
-    key = ec.generate_private_key(ec.SECP256R1())
-    end = min(now + datetime.timedelta(days=LEAF_DAYS), authority.not_valid_after_utc)
-    usages = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
-    builder = (
-        _builder(leaf.common_name, authority.subject, key.public_key(), end, now)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(authority=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([usages[usage] for usage in leaf.usages]), critical=False)
-        .add_extension(_authority_key_identifier(authority), critical=False)
-    )
-    names = []
-    for name in sorted(wanted_names(leaf, host)):
-        try:
-            names.append(x509.IPAddress(ipaddress.ip_address(name)))
-        except ValueError:
-            names.append(x509.DNSName(name))
-    if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    certificate = builder.sign(_load_key(authority_key_pem), hashes.SHA256())
-    return certificate.public_bytes(serialization.Encoding.PEM).decode(), _private_pem(key)
-
-
-def public_key_of(private_pem: str) -> str:
-    """Return the public key (PEM) of a private key."""
-    return (
-        _load_key(private_pem)
-        .public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        .decode()
-    )
-
-
 def read_secrets(files: t.Mapping[str, t.Mapping[str, t.Any]], shared: Shared) -> Secrets:
     """Take the secrets from the facts of a host that was asked for its keys, and check that they are what the survey saw."""
     problems: list[str] = []
@@ -650,8 +515,8 @@ def read_secrets(files: t.Mapping[str, t.Mapping[str, t.Any]], shared: Shared) -
             continue
         pem = str(files.get(authority.key_path, {}).get("content") or "")
         try:
-            ours = load_certificate(shared.certificates[authority.name]).public_key()
-            good = _load_key(pem).public_key() == ours
+            ours = x509.load_certificate(shared.certificates[authority.name]).public_key()
+            good = x509.load_key(pem).public_key() == ours
         except (ValueError, TypeError):
             good = False
         if not good:
@@ -683,12 +548,14 @@ def make_secrets(shared: Shared, known: Secrets, now: datetime.datetime) -> tupl
     certificates, keys = dict(shared.certificates), dict(known.keys)
     for authority in AUTHORITIES:
         if authority.name not in certificates:
-            certificates[authority.name], keys[authority.name] = make_authority(authority.common_name, now)
-    account = known.service_account or _private_pem(ec.generate_private_key(ec.SECP256R1()))
+            certificates[authority.name], keys[authority.name] = x509.make_authority(authority.common_name, now)
+    account = known.service_account or x509.make_key()
     fresh_key = ("key1", base64.b64encode(os.urandom(SECRETBOX_KEY_BYTES)).decode())
     encryption = known.encryption or (fresh_key,)
     digests = tuple((name, f"sha256:{digest(secret)}") for name, secret in encryption)
-    return Shared(certificates, digest(account), public_key_of(account), digests), Secrets(keys, account, encryption)
+    return Shared(certificates, digest(account), x509.public_key_of(account), digests), Secrets(
+        keys, account, encryption
+    )
 
 
 def _content(spec: PkiFile, shared: Shared, secrets: Secrets, resources: t.Sequence[str]) -> str:
@@ -698,14 +565,19 @@ def _content(spec: PkiFile, shared: Shared, secrets: Secrets, resources: t.Seque
     if spec.path == SERVICE_ACCOUNT_KEY:
         return secrets.service_account
     if spec.path == SERVICE_ACCOUNT_PUBLIC:
-        return public_key_of(secrets.service_account)
+        return x509.public_key_of(secrets.service_account)
     if spec.path == ENCRYPTION_PATH:
         return json.dumps(encryption_document(secrets.encryption, resources), indent=2) + "\n"
     raise KeyError(spec.path)
 
 
 def build_files(
-    host: Host, changes: t.Sequence[Change], shared: Shared, secrets: Secrets, resources: t.Sequence[str], now: datetime.datetime
+    host: Host,
+    changes: t.Sequence[Change],
+    shared: Shared,
+    secrets: Secrets,
+    resources: t.Sequence[str],
+    now: datetime.datetime,
 ) -> list[dict[str, t.Any]]:
     """Return the arguments of module pki_install for the changes of a host, in order: path, mode, owner, directory, content."""
     specs = {spec.path: spec for spec in (*CONTROL_PLANE_FILES, *ETCD_FILES)}
@@ -716,8 +588,12 @@ def build_files(
         if spec is None:
             continue
         if change.issue is not None and change.path not in issued:
-            certificate, key = make_leaf(change.issue, host, shared.certificates["etcd"], secrets.keys["etcd"], now)
-            issued.update(zip(change.issue.paths, (key, certificate)))
+            leaf = change.issue
+            names = wanted_names(leaf, host)
+            certificate, key = x509.make_leaf(
+                leaf.common_name, names, leaf.usages, shared.certificates["etcd"], secrets.keys["etcd"], now
+            )
+            issued.update(zip(leaf.paths, (key, certificate), strict=True))
         entry: dict[str, t.Any] = {"path": spec.path, "mode": f"{spec.mode:04o}", "owner": spec.owner}
         if spec.kind == "directory":
             entry["directory"] = True

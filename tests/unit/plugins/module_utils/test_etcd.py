@@ -28,17 +28,31 @@ def health(members, down: str = "") -> dict[str, str]:
 
 ABC = tuple(member(name) for name in "abc")
 FORMED = core.View("c1", ABC)
-UNFORMED = core.View("c1", tuple(core.Member(n, name, (f"https://10.0.0.{n}:2380",)) for n, name in enumerate("abc", 1)))
+UNFORMED = core.View(
+    "c1", tuple(core.Member(n, name, (f"https://10.0.0.{n}:2380",)) for n, name in enumerate("abc", 1))
+)
 FRESH = {"a": False, "b": False, "c": False}
 
 
 def alive(members=ABC, down: str = "", **changes) -> core.Observed:
-    values = {"running": True, "stale": False, "has_data": True, "members": tuple(members), "health": health(members, down)}
+    values = {
+        "running": True,
+        "stale": False,
+        "has_data": True,
+        "members": tuple(members),
+        "health": health(members, down),
+    }
     return core.Observed(**{**values, **changes})
 
 
 def dead(**changes) -> core.Observed:
-    values = {"running": False, "stale": False, "has_data": False, "data_elsewhere": FRESH, "ask_error": "nobody answers"}
+    values = {
+        "running": False,
+        "stale": False,
+        "has_data": False,
+        "data_elsewhere": FRESH,
+        "ask_error": "nobody answers",
+    }
     return core.Observed(**{**values, **changes})
 
 
@@ -53,11 +67,29 @@ ALIVE_CASES = [
     ("stale and stopped", alive(stale=True, running=False, down="ac"), core.START, "not running", 0),
     ("not healthy yet", alive(down="a"), core.WAIT, "not healthy yet: timed out", 0),
     ("lost its data", alive(**EMPTY, down="a"), core.REPLACE, "lost its data", 1),
-    ("lost its data, no quorum without", alive(**EMPTY, down="ac"), core.REFUSE, "needs 2 of them, but only 1 are healthy", 0),
+    (
+        "lost its data, no quorum without",
+        alive(**EMPTY, down="ac"),
+        core.REFUSE,
+        "needs 2 of them, but only 1 are healthy",
+        0,
+    ),
     ("never started", alive([member("a", started=False), *ABC[1:]], **EMPTY), core.JOIN, "never started", 0),
-    ("added as learner, cut before start", alive([member("a", started=False, learner=True), *ABC[1:]], **EMPTY), core.JOIN, "never", 0),
+    (
+        "added as learner, cut before start",
+        alive([member("a", started=False, learner=True), *ABC[1:]], **EMPTY),
+        core.JOIN,
+        "never",
+        0,
+    ),
     ("just started", alive([member("a", started=False), *ABC[1:]]), core.WAIT, "has not started yet", 0),
-    ("learner, just started", alive([member("a", started=False, learner=True), *ABC[1:]]), core.WAIT, "not taken part", 0),
+    (
+        "learner, just started",
+        alive([member("a", started=False, learner=True), *ABC[1:]]),
+        core.WAIT,
+        "not taken part",
+        0,
+    ),
     ("learner in step", alive([member("a", learner=True), *ABC[1:]]), core.PROMOTE, "learner", 0),
     ("learner, stopped", alive([member("a", learner=True), *ABC[1:]], running=False), core.START, "not running", 0),
     ("learner, stale", alive([member("a", learner=True), *ABC[1:]], stale=True, down="b"), core.RESTART, "older", 0),
@@ -66,15 +98,41 @@ ALIVE_CASES = [
     ("new host", alive(ABC[1:], **EMPTY), core.ADD, "not a member yet", 0),
     ("new host with old data", alive(ABC[1:], running=False), core.ADD, "not a member yet", 0),
     ("removed host that crashes", alive(ABC[1:], running=True, serves=False), core.ADD, "not a member yet", 0),
-    ("new host, a learner is there", alive([member("b"), member("c", learner=True)], **EMPTY), core.WAIT, "being added: c", 0),
+    (
+        "new host, a learner is there",
+        alive([member("b"), member("c", learner=True)], **EMPTY),
+        core.WAIT,
+        "being added: c",
+        0,
+    ),
     ("serves another cluster", alive(ABC[1:], serves=True), core.REFUSE, "a cluster of its own", 0),
-    ("old address is down", alive([member("a", url=OLD_URL), *ABC[1:]], **EMPTY, down="a"), core.REPLACE, "takes the place of a", 1),
-    ("old address is alive", alive([member("a", url=OLD_URL), *ABC[1:]], **EMPTY), core.REFUSE, f"healthy member a ({OLD_URL})", 0),
-    ("old address, no quorum without", alive([member("a", url=OLD_URL), *ABC[1:]], **EMPTY, down="ac"), core.REFUSE, "give way", 0),
+    (
+        "old address is down",
+        alive([member("a", url=OLD_URL), *ABC[1:]], **EMPTY, down="a"),
+        core.REPLACE,
+        "takes the place of a",
+        1,
+    ),
+    (
+        "old address is alive",
+        alive([member("a", url=OLD_URL), *ABC[1:]], **EMPTY),
+        core.REFUSE,
+        f"healthy member a ({OLD_URL})",
+        0,
+    ),
+    (
+        "old address, no quorum without",
+        alive([member("a", url=OLD_URL), *ABC[1:]], **EMPTY, down="ac"),
+        core.REFUSE,
+        "give way",
+        0,
+    ),
 ]
 
 
-@pytest.mark.parametrize(("observed", "kind", "words", "gone"), [case[1:] for case in ALIVE_CASES], ids=[case[0] for case in ALIVE_CASES])
+@pytest.mark.parametrize(
+    ("observed", "kind", "words", "gone"), [case[1:] for case in ALIVE_CASES], ids=[case[0] for case in ALIVE_CASES]
+)
 def test_decisions_in_a_live_cluster(observed, kind, words, gone):
     decision = core.decide(wanted(), observed)
     assert (decision.kind, decision.remove) == (kind, gone), decision.reason
@@ -85,19 +143,44 @@ def test_decisions_in_a_live_cluster(observed, kind, words, gone):
 NO_QUORUM_CASES = [
     ("nobody has anything", dead(), core.BOOTSTRAP, "no member has data"),
     ("another member bootstraps", dead(views={"b": UNFORMED}), core.BOOTSTRAP, "no member has data"),
-    ("another bootstraps, with data", dead(views={"b": UNFORMED}, data_elsewhere={**FRESH, "b": True}), core.BOOTSTRAP, "no member"),
+    (
+        "another bootstraps, with data",
+        dead(views={"b": UNFORMED}, data_elsewhere={**FRESH, "b": True}),
+        core.BOOTSTRAP,
+        "no member",
+    ),
     ("half made by a killed run", dead(running=True), core.WAIT, "starting a new cluster"),
     ("crashes with files that were mended", dead(running=True, stale=True), core.BOOTSTRAP, "no member has data"),
     ("another stopped one has data", dead(data_elsewhere={**FRESH, "c": True}), core.WAIT, "c has data of a cluster"),
     ("another was in a cluster", dead(views={"b": FORMED}), core.WAIT, "b had a cluster before"),
     ("another was not asked", dead(data_elsewhere={**FRESH, "b": None}), core.REFUSE, "b could not be asked"),
     ("another is unknown", dead(data_elsewhere={}), core.REFUSE, "b, c could not be asked"),
-    ("not asked, but its peer port answers", dead(data_elsewhere={"b": False}, views={"c": UNFORMED}), core.BOOTSTRAP, "no member"),
+    (
+        "not asked, but its peer port answers",
+        dead(data_elsewhere={"b": False}, views={"c": UNFORMED}),
+        core.BOOTSTRAP,
+        "no member",
+    ),
     ("stopped with data", dead(has_data=True), core.START, "not running"),
     ("runs without a quorum", dead(has_data=True, running=True), core.WAIT, "there is no quorum: nobody answers"),
-    ("stale without a quorum", dead(has_data=True, running=True, stale=True), core.RESTART, "no quorum that a restart could cost"),
-    ("serves, cannot be asked", dead(has_data=True, running=True, serves=True), core.WAIT, "does not answer: nobody answers"),
-    ("stale and serves", dead(has_data=True, running=True, stale=True, serves=True), core.REFUSE, "so there is a quorum"),
+    (
+        "stale without a quorum",
+        dead(has_data=True, running=True, stale=True),
+        core.RESTART,
+        "no quorum that a restart could cost",
+    ),
+    (
+        "serves, cannot be asked",
+        dead(has_data=True, running=True, serves=True),
+        core.WAIT,
+        "does not answer: nobody answers",
+    ),
+    (
+        "stale and serves",
+        dead(has_data=True, running=True, stale=True, serves=True),
+        core.REFUSE,
+        "so there is a quorum",
+    ),
     (
         "two clusters",
         dead(views={"b": FORMED, "c": core.View("c2", ABC)}),
@@ -107,7 +190,9 @@ NO_QUORUM_CASES = [
 ]
 
 
-@pytest.mark.parametrize(("observed", "kind", "words"), [case[1:] for case in NO_QUORUM_CASES], ids=[case[0] for case in NO_QUORUM_CASES])
+@pytest.mark.parametrize(
+    ("observed", "kind", "words"), [case[1:] for case in NO_QUORUM_CASES], ids=[case[0] for case in NO_QUORUM_CASES]
+)
 def test_decisions_without_a_quorum(observed, kind, words):
     decision = core.decide(wanted(), observed)
     assert decision.kind == kind, decision.reason
@@ -125,7 +210,15 @@ def test_single_member():
 
 @pytest.mark.parametrize(
     ("voters", "down", "may"),
-    [("abc", "", True), ("abc", "a", True), ("abc", "b", False), ("abcde", "", True), ("abcde", "e", False), ("ab", "", True), ("ab", "b", False)],
+    [
+        ("abc", "", True),
+        ("abc", "a", True),
+        ("abc", "b", False),
+        ("abcde", "", True),
+        ("abcde", "e", False),
+        ("ab", "", True),
+        ("ab", "b", False),
+    ],
 )
 def test_restart_gate(voters, down, may):
     members = [member(name) for name in voters]
@@ -154,7 +247,10 @@ def test_removal_arithmetic(voters, gone, down, may):
     assert (core.may_remove(leaving, members, health(members, down)) == "") is may
 
 
-@pytest.mark.parametrize(("voters", "down", "may"), [("ab", "", True), ("ab", "b", True), ("abc", "c", True), ("abc", "bc", False), ("abcd", "cd", True)])
+@pytest.mark.parametrize(
+    ("voters", "down", "may"),
+    [("ab", "", True), ("ab", "b", True), ("abc", "c", True), ("abc", "bc", False), ("abcd", "cd", True)],
+)
 def test_promotion_arithmetic(voters, down, may):
     members = [*(member(name) for name in voters), member("e", learner=True)]
     assert (core.may_promote(members, health(members, down)) == "") is may
@@ -192,11 +288,16 @@ def test_members_outside_of_the_inventory_are_named():
 def test_initial_cluster():
     assert core.initial_cluster(wanted("a", "ac"), None) == "a=https://10.0.0.1:2380,c=https://10.0.0.3:2380"
     listed = [member("d"), member("a", started=False), core.Member(0xAB, "", ("https://10.9.9.9:2380",))]
-    assert core.initial_cluster(wanted(), listed) == "a=https://10.0.0.1:2380,d=https://10.0.0.4:2380,member-ab=https://10.9.9.9:2380"
+    assert (
+        core.initial_cluster(wanted(), listed)
+        == "a=https://10.0.0.1:2380,d=https://10.0.0.4:2380,member-ab=https://10.9.9.9:2380"
+    )
 
 
 def test_first_start_configuration():
-    lasting = "name: a\ninitial-cluster-token: k\ninitial-cluster-state: existing\npeer-transport-security:\n  cert-file: x\n"
+    lasting = (
+        "name: a\ninitial-cluster-token: k\ninitial-cluster-state: existing\npeer-transport-security:\n  cert-file: x\n"
+    )
     assert core.first_start_configuration(lasting, "a=u", new=True) == (
         "name: a\ninitial-cluster-token: k\npeer-transport-security:\n  cert-file: x\ninitial-cluster-state: new\ninitial-cluster: a=u\n"
     )
@@ -221,7 +322,10 @@ def test_member_list():
 def test_view():
     text = '[{"id":1,"peerURLs":["https://10.0.0.1:2380"],"name":"a"},{"id":2,"peerURLs":["https://10.0.0.2:2380"],"name":"b"}]'
     assert core.parse_view("cafe", text).formed is False
-    assert core.parse_view("cafe", text.replace('"name":"b"', '"name":"b","clientURLs":["https://10.0.0.2:2379"]')).formed is True
+    assert (
+        core.parse_view("cafe", text.replace('"name":"b"', '"name":"b","clientURLs":["https://10.0.0.2:2379"]')).formed
+        is True
+    )
 
 
 def test_health():

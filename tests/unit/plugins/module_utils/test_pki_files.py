@@ -10,14 +10,14 @@ import pwd
 import pytest
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _pki_files as files
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import pki
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import pki, pki_x509
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 
 
 @pytest.fixture
 def pair(tmp_path):
-    certificate, key = pki.make_authority("test", datetime.datetime.now(datetime.timezone.utc))
+    certificate, key = pki_x509.make_authority("test", datetime.datetime.now(datetime.UTC))
     (tmp_path / "ca.crt").write_text(certificate)
     (tmp_path / "ca.key").write_text(key)
     return tmp_path / "ca.crt", tmp_path / "ca.key"
@@ -36,7 +36,7 @@ def test_key_is_told_by_digest_and_match_only(pair):
 def test_mismatches_are_seen(pair, damage):
     certificate, key = pair
     if damage == "other key":
-        key.write_text(pki.make_authority("test", datetime.datetime.now(datetime.timezone.utc))[1])
+        key.write_text(pki_x509.make_authority("test", datetime.datetime.now(datetime.UTC))[1])
     elif damage == "rubbish":
         key.write_text("rubbish")
     else:

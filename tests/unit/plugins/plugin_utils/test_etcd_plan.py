@@ -34,7 +34,10 @@ def test_members_do_not_depend_on_the_order_of_the_inventory():
     ("hostvars", "words"),
     [
         ({"a": {"ansible_host": "node-a.example"}}, "a: 'node-a.example' is no IP address; set cluster_node_ip"),
-        ({"a": {"cluster_node_ip": "10.0.0.1"}, "b": {"ansible_host": "10.0.0.1"}}, "a and b have the same address 10.0.0.1"),
+        (
+            {"a": {"cluster_node_ip": "10.0.0.1"}, "b": {"ansible_host": "10.0.0.1"}},
+            "a and b have the same address 10.0.0.1",
+        ),
     ],
 )
 def test_unusable_inventories_are_refused(hostvars, words):
@@ -43,5 +46,10 @@ def test_unusable_inventories_are_refused(hostvars, words):
 
 
 def test_a_host_that_was_not_asked_is_unknown():
-    hostvars = {"a": {"seen": {"has_data": True}}, "b": {"seen": {"has_data": False}}, "c": {}, "d": {"seen": {"unreachable": True}}}
+    hostvars = {
+        "a": {"seen": {"has_data": True}},
+        "b": {"seen": {"has_data": False}},
+        "c": {},
+        "d": {"seen": {"unreachable": True}},
+    }
     assert etcd_plan.data(["d", "c", "b", "a"], hostvars, "seen") == {"a": True, "b": False, "c": None, "d": None}

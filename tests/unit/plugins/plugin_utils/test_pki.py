@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ssl
 from collections.abc import Mapping
@@ -14,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _pki_files as files
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import pki
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import pki, pki_x509
 
-NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.timezone.utc)
+NOW = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
 RESOURCES = ["secrets"]
 CA = "/etc/kubernetes/pki/ca.crt"
 ETCD_CA = "/etc/kubernetes/pki/etcd/ca.crt"
@@ -85,7 +86,9 @@ def control_planes(count: int = 3) -> list[Machine]:
     return [Machine(f"cp{number}", f"10.0.0.{number}") for number in range(1, count + 1)]
 
 
-def run(machines: list[Machine], now: datetime.datetime = NOW, cut: Mapping[str, int] | None = None) -> dict[str, list[str]]:
+def run(
+    machines: list[Machine], now: datetime.datetime = NOW, cut: Mapping[str, int] | None = None
+) -> dict[str, list[str]]:
     """One whole run over the machines, as the two actions do it; returns the changed paths.
 
     ``cut`` stops the writing of a machine after that many files; its key ``found`` does so while the first copy of new secrets is stored, and ends the run.
@@ -113,7 +116,7 @@ def run(machines: list[Machine], now: datetime.datetime = NOW, cut: Mapping[str,
             if cut and "found" in cut:
                 return {}
     changed = {}
-    for machine, host in zip(machines, hosts):
+    for machine, host in zip(machines, hosts, strict=True):
         plan = pki.plan_host(host, shared, **options)
         assert {c.path for c in plan} <= {c.path for c in plans[host.name]}
         made = pki.build_files(host, plan, shared, secrets, RESOURCES, now)
@@ -176,18 +179,18 @@ def test_leaves_are_what_etcd_asks_for(built):
     server = certificate(built[0], "/etc/etcd/pki/server.crt")
     authority = certificate(built[0], ETCD_CA)
     server.verify_directly_issued_by(authority)
-    assert pki.names_of(server) == {"cp1", "localhost", "127.0.0.1", "::1", "10.0.0.1"}
-    assert pki.usages_of(server) == {"server", "client"}
-    assert (server.not_valid_after_utc - NOW).days == pki.LEAF_DAYS
+    assert pki_x509.names_of(server) == {"cp1", "localhost", "127.0.0.1", "::1", "10.0.0.1"}
+    assert pki_x509.usages_of(server) == {"server", "client"}
+    assert (server.not_valid_after_utc - NOW).days == pki_x509.LEAF_DAYS
     client = certificate(built[0], "/etc/kubernetes/pki/apiserver-etcd-client.crt")
-    assert (pki.names_of(client), pki.usages_of(client)) == (frozenset(), {"client"})
-    assert "fd00::e1" in pki.names_of(certificate(built[3], "/etc/etcd/pki/peer.crt"))
+    assert (pki_x509.names_of(client), pki_x509.usages_of(client)) == (frozenset(), {"client"})
+    assert "fd00::e1" in pki_x509.names_of(certificate(built[3], "/etc/etcd/pki/peer.crt"))
 
 
 def test_openssl_takes_the_chain(built, tmp_path):
     """The server certificate is trusted by a TLS client that knows the CA and asks for the address; made now, as OpenSSL looks at the clock."""
     machine = Machine("cp1", "127.0.0.1")
-    run([machine], datetime.datetime.now(datetime.timezone.utc))
+    run([machine], datetime.datetime.now(datetime.UTC))
     for name in ("ca.crt", "server.crt", "server.key"):
         (tmp_path / name).write_text(machine.entries[f"/etc/etcd/pki/{name}"]["content"])
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=tmp_path / "ca.crt")
@@ -197,10 +200,8 @@ def test_openssl_takes_the_chain(built, tmp_path):
     two = server.wrap_bio(to_server, to_client, server_side=True)
     for _round in range(4):
         for side in (one, two):
-            try:
+            with contextlib.suppress(ssl.SSLWantReadError):
                 side.do_handshake()
-            except ssl.SSLWantReadError:
-                pass
     assert one.version() in ("TLSv1.2", "TLSv1.3")
 
 
@@ -232,7 +233,9 @@ def test_any_control_plane_can_lose_everything(built, lost):
             {"/etc/etcd/pki/peer.key", "/etc/etcd/pki/peer.crt"},
         ),
         (
-            lambda m: m.entries["/etc/etcd/pki/server.key"].update(content=m.entries["/etc/etcd/pki/peer.key"]["content"]),
+            lambda m: m.entries["/etc/etcd/pki/server.key"].update(
+                content=m.entries["/etc/etcd/pki/peer.key"]["content"]
+            ),
             {"/etc/etcd/pki/server.key", "/etc/etcd/pki/server.crt"},
         ),
         (lambda m: m.entries["/etc/kubernetes/pki/ca.key"].update(mode="0644"), {"/etc/kubernetes/pki/ca.key"}),
@@ -296,6 +299,14 @@ def test_other_encrypted_resources_change_the_file_and_keep_the_key(built):
     assert pki.encryption_keys(pki.json.loads(made["content"])) == secrets.encryption
 
 
+def test_a_missing_encryption_key_of_a_cluster_is_told(built):
+    machines = copied(built)[:1]
+    machines[0].entries.pop(files.ENCRYPTION_PATH)
+    survey = pki.survey([machines[0].host], [], NOW)
+    assert survey.problems == () and "put the old file back" in survey.warnings[0]
+    assert pki.survey([Machine("cp1", "10.0.0.1").host], ["cp1"], NOW).warnings == ()
+
+
 # --- refusals -------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -305,13 +316,19 @@ def test_two_authorities_are_refused_with_hosts_and_fingerprints(built):
     said = problems([*copied(built), other])
     for title in ("Kubernetes CA", "front proxy CA", "etcd CA", "service account key", "encryption key"):
         assert f"different versions of the {title}" in said
-    assert pki.fingerprint(certificate(other, CA)) in said and pki.fingerprint(certificate(built[0], CA)) in said
+    assert (
+        pki_x509.fingerprint(certificate(other, CA)) in said and pki_x509.fingerprint(certificate(built[0], CA)) in said
+    )
     assert "cp9: SHA-256" in said and "cp1, cp2, cp3: SHA-256" in said and "move" in said
 
 
 def test_authority_on_an_etcd_host_of_another_cluster_is_refused(built):
     other = Machine("etcd9", "10.0.0.9", control_plane=False)
-    other.entries["/etc/etcd/pki/ca.crt"] = {"content": pki.make_authority("etcd-ca", NOW)[0], "mode": "0644", "owner": "etcd"}
+    other.entries["/etc/etcd/pki/ca.crt"] = {
+        "content": pki_x509.make_authority("etcd-ca", NOW)[0],
+        "mode": "0644",
+        "owner": "etcd",
+    }
     assert "different versions of the etcd CA" in problems([*copied(built), other])
 
 
@@ -320,7 +337,10 @@ def test_certificate_without_key_is_refused(built):
     for machine in machines[:3]:
         machine.entries.pop("/etc/kubernetes/pki/etcd/ca.key")
     said = problems(machines)
-    assert "no control plane that answered has its private key /etc/kubernetes/pki/etcd/ca.key" in said and "cp1, cp2, cp3, etcd1" in said
+    assert (
+        "no control plane that answered has its private key /etc/kubernetes/pki/etcd/ca.key" in said
+        and "cp1, cp2, cp3, etcd1" in said
+    )
 
 
 def test_nothing_is_made_while_a_host_was_not_asked():
@@ -359,8 +379,10 @@ def test_an_ended_authority_is_refused_and_an_ending_one_is_told():
 def test_a_leaf_is_no_authority(built):
     machines = copied(built)[:1]
     machines[0].entries[CA]["content"] = machines[0].entries["/etc/etcd/pki/server.crt"]["content"]
-    machines[0].entries["/etc/kubernetes/pki/ca.key"]["content"] = machines[0].entries["/etc/etcd/pki/server.key"]["content"]
-    assert "is not a CA certificate" in problems(machines)
+    machines[0].entries["/etc/kubernetes/pki/ca.key"]["content"] = machines[0].entries["/etc/etcd/pki/server.key"][
+        "content"
+    ]
+    assert "is no CA certificate" in problems(machines)
 
 
 def test_secrets_spread_over_hosts_are_refused(built):
@@ -382,7 +404,9 @@ def test_wrong_keys_from_the_holder_are_not_used(built):
     wrong = built[0].keys()
     wrong["/etc/kubernetes/pki/ca.key"] = wrong["/etc/kubernetes/pki/front-proxy-ca.key"]
     wrong[pki.SERVICE_ACCOUNT_KEY] = wrong["/etc/kubernetes/pki/ca.key"]
-    wrong[files.ENCRYPTION_PATH] = {"content": '{"resources":[{"providers":[{"secretbox":{"keys":[{"name":"a","secret":"c2hvcnQ="}]}}]}]}'}
+    wrong[files.ENCRYPTION_PATH] = {
+        "content": '{"resources":[{"providers":[{"secretbox":{"keys":[{"name":"a","secret":"c2hvcnQ="}]}}]}]}'
+    }
     with pytest.raises(pki.PkiError) as caught:
         pki.read_secrets(wrong, shared)
     assert len(caught.value.problems) == 3
@@ -414,6 +438,9 @@ def test_runs_cut_anywhere_converge_without_manual_work(cuts):
     run(machines)
     assert not any(run(machines).values())
     assert not seen or {machines[0].entries[CA]["content"]} == seen
-    assert {entry["content"] for m in machines for path, entry in m.entries.items() if path in ("/etc/etcd/pki/ca.crt", ETCD_CA)} == {
-        machines[0].entries[ETCD_CA]["content"]
-    }
+    assert {
+        entry["content"]
+        for m in machines
+        for path, entry in m.entries.items()
+        if path in ("/etc/etcd/pki/ca.crt", ETCD_CA)
+    } == {machines[0].entries[ETCD_CA]["content"]}
