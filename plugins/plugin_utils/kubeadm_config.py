@@ -322,6 +322,8 @@ def kube_proxy_configuration(cluster: ClusterSettings) -> dict[str, Any]:
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": cluster.kube_proxy_mode,
+        # The role kernel_tuning owns nf_conntrack_max; kube-proxy would set it back to 32768 a CPU at each of its starts.
+        "conntrack": {"maxPerCore": 0},
     }
     return merged(base, cluster.kube_proxy_configuration)
 
