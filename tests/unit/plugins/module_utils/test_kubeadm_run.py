@@ -107,7 +107,7 @@ def test_join_in_check_mode_only_says_what_it_would_do(kubeadm: Kubeadm, states:
 
 def test_join_needs_a_token(kubeadm: Kubeadm, states: Callable[..., None]) -> None:
     states(core.NodeState())
-    with pytest.raises(core.KubeadmError, match="the node has to join .*no bootstrap token was given"):
+    with pytest.raises(core.KubeadmError, match=r"the node has to join .*no bootstrap token was given"):
         shell.join(shell.Request(JOIN))
     assert kubeadm.calls == []
 
@@ -294,7 +294,7 @@ def test_nothing_is_touched_while_another_control_plane_is_away(live: Live, monk
     monkeypatch.setattr(shell, "_peer_problems", lambda _request: ["the apiserver of 10.0.0.2 is not ready"])
     with pytest.raises(
         core.KubeadmError,
-        match="'cp1' was not touched, because the others have to carry the cluster meanwhile: the apiserver of 10.0.0.2",
+        match=r"'cp1' was not touched, because the others .* meanwhile: the apiserver of 10\.0\.0\.2",
     ):
         roll(live, "kube-apiserver")
     assert live.manifest("kube-apiserver") == "old"
