@@ -37,6 +37,10 @@ CLIENT_CERTIFICATE = re.compile(r"^\s*client-certificate-data:\s*(\S+)\s*$", re.
 
 Observation = t.Dict[str, t.Any]
 
+#: how often something that does not answer well is asked, and the seconds in between
+TRIES = 3
+PAUSE_SECONDS = 3.0
+
 
 def ask_url(url: str, timeout: float) -> Observation:
     """Fetch a URL without checking the server's certificate; ``{ok, status, milliseconds, answer, error}``."""
@@ -70,10 +74,22 @@ def ask_url(url: str, timeout: float) -> Observation:
     }
 
 
+def ask_patiently(url: str, timeout: float, tries: int = TRIES) -> Observation:
+    """Ask until the answer is good, a few times: a server that is busy for a moment is no finding. ``tries`` tells how often it was asked."""
+    answer: Observation = {}
+    for number in range(1, tries + 1):
+        answer = {**ask_url(url, timeout), "tries": number}
+        if answer["ok"]:
+            break
+        if number < tries:
+            time.sleep(PAUSE_SECONDS)
+    return answer
+
+
 def ask_urls(urls: t.Mapping[str, str], timeout: float) -> dict[str, Observation]:
     """Fetch several URLs at once, by name."""
     with ThreadPoolExecutor(max_workers=16) as pool:
-        pending = {name: pool.submit(ask_url, url, timeout) for name, url in urls.items()}
+        pending = {name: pool.submit(ask_patiently, url, timeout) for name, url in urls.items()}
         return {name: future.result() for name, future in pending.items()}
 
 
