@@ -120,7 +120,7 @@ def parse_sessions(text: str) -> list[Session]:
             match = _PROTOCOL.match(line)
             name, values = (match.group(1) if match and match.group(2) == "BGP" else ""), {}
         elif code == "1006" and ":" in line:
-            key, _, value = line.partition(":")
+            key, _colon, value = line.partition(":")
             values.setdefault(key.strip(), value.strip())
     close()
     return sessions
