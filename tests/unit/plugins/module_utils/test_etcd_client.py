@@ -359,7 +359,7 @@ def test_no_quorum_and_lost_majority_starts_nothing_new(tmp_path, monkeypatch):
     model.running.clear()
     for name in "bc":
         shutil.rmtree(model.paths(name).data + "/member")
-    with pytest.raises(core.EtcdError, match="no quorum|no healthy voter"):
+    with pytest.raises(core.EtcdError, match=r"no quorum|no healthy voter"):
         model.run("abc")
     assert model.formed == 1 and model.wal_id("b") is None
 
