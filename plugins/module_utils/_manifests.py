@@ -206,18 +206,19 @@ def prunable(found: t.Iterable[Object], wanted: t.Iterable[Object], manager: str
     kept = {
         (group_of(obj["apiVersion"]), ref.kind, ref.namespace, ref.name) for obj in wanted for ref in (ref_of(obj),)
     }
-    removals, warnings = [], []
+    removals, left = [], []
     for obj in found:
         ref, meta = ref_of(obj), obj["metadata"]
         managers = {(entry.get("manager"), entry.get("operation")) for entry in meta.get("managedFields") or []}
         if _identity(ref) in kept or (manager, "Apply") not in managers or meta.get("ownerReferences"):
             continue
         if ref.kind in NEVER_PRUNED:
-            warnings.append(f"{ref} is no longer wanted; it is left, because removing it removes more than itself")
+            left.append(str(ref))
         elif not meta.get("deletionTimestamp"):
             removals.append(Change("delete", ref, comparable(obj), None))
     order = sorted(removals, key=lambda change: -phase({"kind": change.ref.kind, "apiVersion": change.ref.api_version}))
-    return order, warnings
+    words = f"no longer wanted, but left, because removing them removes what others put there: {', '.join(left)}"
+    return order, [words] if left else []
 
 
 # --- diff

@@ -114,7 +114,7 @@ def test_only_what_we_applied_and_nobody_else_owns_is_removed() -> None:
         ("delete", "DaemonSet d"),
         ("delete", "ConfigMap gone"),
     ]
-    assert warnings == ["Namespace n is no longer wanted; it is left, because removing it removes more than itself"]
+    assert warnings == ["no longer wanted, but left, because removing them removes what others put there: Namespace n"]
 
 
 def test_an_object_that_is_listed_in_another_version_is_the_wanted_one() -> None:
