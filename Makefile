@@ -43,7 +43,7 @@ lab-packages:
 # --- checks that need no lab
 
 PYTHON_DIRS := $(wildcard plugins tests molecule)
-TYPED := plugins tests/tools
+TYPED := plugins
 
 .PHONY: lint
 lint: setup ## ansible-lint (production), yamllint, ruff, mypy
