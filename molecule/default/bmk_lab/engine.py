@@ -38,7 +38,8 @@ from bmk_lab.podman import podman, power_off, sweep_after_reboot
 from bmk_lab.render import host_files, known_hosts
 
 BOOT_SCRIPT = Path(__file__).with_name("boot.sh")
-BOOT_SECONDS = 120.0
+BOOT_SECONDS = 180.0
+ANSWER_SECONDS = 90.0
 WORKERS = 8
 # Go's zero time: podman's word for a container that never ran.
 NEVER = "0001-01-01"
@@ -75,11 +76,18 @@ class Lab:
     # -- what is ------------------------------------------------------------------------------------------------------------------------
 
     def _examined(self, name: str, container: Container) -> Container:
-        try:
-            done = machine.run(["podman", "exec", name, "sh", "-c", HEALTH], timeout=20, check=False)
-        except LabError:
-            return judge_health(container, -1, "")
-        return judge_health(container, done.returncode, done.stdout)
+        """Asked twice before it is called broken: a restart is a high price for a busy host's slow answer."""
+        found = container
+        for pause in (0, 3):
+            time.sleep(pause)
+            try:
+                done = machine.run(["podman", "exec", name, "sh", "-c", HEALTH], timeout=ANSWER_SECONDS, check=False)
+                found = judge_health(container, done.returncode, done.stdout)
+            except LabError:
+                found = judge_health(container, -1, "")
+            if not found.broken:
+                break
+        return found
 
     def _labelled(self, *what: str) -> list[dict[str, object]]:
         text = podman(*what, "--filter", f"label={LABEL_LAB}={self.topology.name}", "--format", "json")
