@@ -102,7 +102,7 @@ def gather(lab: Lab, control_planes: Sequence[str]) -> tuple[dict[str, Container
         "kubectl",
         "--kubeconfig",
         "/etc/kubernetes/admin.conf",
-        "--request-timeout=5s",
+        "--request-timeout=20s",
         "get",
         "nodes",
         "-o",
