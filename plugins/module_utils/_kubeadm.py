@@ -103,6 +103,8 @@ OBJECTS: dict[str, tuple[ApiObject, ...]] = {
     ),
 }
 CLUSTER_CONFIGURATION = OBJECTS["upload-config"][1]
+KUBE_PROXY = OBJECTS["addon"][3]
+RESTARTED = "bare-metal.kubernetes/restarted-at"
 
 
 def expected_objects(documents: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, tuple[ApiObject, ...]]:
@@ -368,6 +370,34 @@ def cluster_configuration_text(migrated: str) -> str:
         if re.search(r"^kind: ClusterConfiguration$", document, re.M):
             return document
     raise KubeadmError("'kubeadm config migrate' printed no ClusterConfiguration")
+
+
+# --- kube-proxy, which reads its settings once, when it starts
+
+
+def block_scalar(text: str, key: str) -> str:
+    """The text below ``key: |-`` in a ConfigMap that kubeadm prints."""
+    found = re.search(rf"^  {re.escape(key)}: \|-\n((?:    .*\n| *\n)+)", text, re.M)
+    if not found:
+        raise KubeadmError(f"kubeadm printed no '{key}'")
+    return "\n".join(line[4:] for line in found.group(1).rstrip().splitlines())
+
+
+def outdated_pods(
+    config: t.Mapping[str, t.Any], daemon_set: t.Mapping[str, t.Any], pods: t.Iterable[t.Mapping[str, t.Any]]
+) -> list[str]:
+    """Pods that were created before their ConfigMap was last written, unless the DaemonSet has been told to replace them since.
+
+    All stamps are the API's or ours in UTC, so they compare as texts.
+    """
+    entries = (config.get("metadata") or {}).get("managedFields") or []
+    written = max((str(entry.get("time", "")) for entry in entries), default="")
+    template = ((daemon_set.get("spec") or {}).get("template") or {}).get("metadata") or {}
+    if (template.get("annotations") or {}).get(RESTARTED, "") >= written:
+        return []
+    return sorted(
+        pod["metadata"]["name"] for pod in pods if str(pod["metadata"].get("creationTimestamp", "")) < written
+    )
 
 
 # --- kubeconfigs, as kubeadm and the kubelet write them

@@ -287,7 +287,7 @@ def _settle(request: Request, left: t.Callable[[], tuple[core.Step, ...]]) -> No
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that differs: ``kind`` is ``configuration``, ``certificate`` or ``manifest``."""
+    """One thing that differs: ``kind`` is ``configuration`` or ``kube-proxy`` (of the cluster), ``certificate`` or ``manifest`` (of this node)."""
 
     kind: str
     name: str
@@ -303,18 +303,16 @@ def plan_configure(
     live: t.Mapping[str, str],
     wanted: t.Mapping[str, str],
     lacking_names: t.Iterable[str],
-    stored: t.Optional[tuple[str, str]],
+    stored: t.Iterable[Change] = (),
 ) -> tuple[Change, ...]:
     """What differs between a running control plane and the wanted one, in the order in which it is changed. Pure.
 
     :param live: manifests by component, as they stand.
     :param wanted: manifests by component, as kubeadm makes them now.
     :param lacking_names: what the apiserver's certificate does not carry.
-    :param stored: the cluster configuration as the API has it and as it should be; None where another node looks after it.
+    :param stored: the cluster's settings as the API has them and as they should be; none where another node looks after them.
     """
-    changes = []
-    if stored is not None and stored[0] != stored[1]:
-        changes.append(Change("configuration", "kube-system/kubeadm-config", *stored))
+    changes = [change for change in stored if change.before != change.after]
     names = sorted(lacking_names)
     if names:
         changes.append(Change("certificate", "apiserver", "", "".join(f"{name}\n" for name in names)))
@@ -345,7 +343,7 @@ def configure(request: Request) -> Outcome:
         names = core.wanted_sans(request.documents) - look.certificate_names(
             paths.leaf("apiserver", "crt"), paths.leaf("apiserver", "key"), paths.ca
         )
-        changes = plan_configure(live, wanted, names, _stored(request, path) if request.upload else None)
+        changes = plan_configure(live, wanted, names, _stored(request, path) if request.upload else ())
         if not request.check:
             _apply(request, changes, wanted, path)
     diff = tuple(
@@ -369,18 +367,50 @@ def _generate(request: Request, path: str, directory: str) -> dict[str, str]:
     return {name: look.read_text(os.path.join(directory, f"{name}.yaml")) or "" for name in core.COMPONENTS}
 
 
-def _stored(request: Request, path: str) -> tuple[str, str]:
+def _stored(request: Request, path: str) -> list[Change]:
+    """What the API keeps of the cluster's settings: kubeadm's configuration and kube-proxy's."""
     migrated = kubeadm("config", "migrate", f"--old-config={path}", "--new-config=/dev/stdout", timeout=60).stdout
-    one = core.CLUSTER_CONFIGURATION
+    wanted = {core.CLUSTER_CONFIGURATION: ("configuration", core.cluster_configuration_text(migrated))}
+    if core.KUBE_PROXY in core.expected_objects(request.documents)["addon"]:
+        printed = kubeadm(
+            "init", "phase", "addon", "kube-proxy", f"--config={path}", "--print-manifest", timeout=60
+        ).stdout
+        wanted[core.KUBE_PROXY] = ("kube-proxy", core.block_scalar(printed, core.KUBE_PROXY.key))
+    found = []
     with admin_api(request, deadline=60) as api:
-        known = api.get(one.api_version, one.kind, one.name, one.namespace) or {}
-    return str((known.get("data") or {}).get(one.key, "")), core.cluster_configuration_text(migrated)
+        for one, (kind, text) in wanted.items():
+            known = api.get(one.api_version, one.kind, one.name, one.namespace) or {}
+            found.append(
+                Change(kind, f"{one.namespace}/{one.name}", str((known.get("data") or {}).get(one.key, "")), text)
+            )
+        proxy = api.get("v1", "ConfigMap", core.KUBE_PROXY.name, core.KUBE_PROXY.namespace) or {}
+        daemon_set = api.get("apps/v1", "DaemonSet", core.KUBE_PROXY.name, core.KUBE_PROXY.namespace) or {}
+        pods = api.list("v1", "Pod", "kube-system", labels="k8s-app=kube-proxy")
+    old = core.outdated_pods(proxy, daemon_set, pods)
+    return [*found, Change("kube-proxy", "pods", "".join(f"{name} runs with older settings\n" for name in old), "")]
+
+
+def _store(request: Request, changes: t.Sequence[Change], path: str) -> None:
+    kinds = {change.kind for change in changes}
+    if "configuration" in kinds:
+        kubeadm("init", "phase", "upload-config", "kubeadm", f"--config={path}", timeout=120)
+    if "kube-proxy" not in kinds:
+        return
+    if any(change.kind == "kube-proxy" and change.name != "pods" for change in changes):
+        kubeadm("init", "phase", "addon", "kube-proxy", f"--config={path}", timeout=120)
+    stamp = {"metadata": {"annotations": {core.RESTARTED: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}}}
+    target = {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": core.KUBE_PROXY.name, "namespace": core.KUBE_PROXY.namespace},
+    }
+    with admin_api(request, deadline=60) as api:
+        api.patch(target, {"spec": {"template": stamp}})  # the DaemonSet replaces its pods, one node after the other
 
 
 def _apply(request: Request, changes: t.Sequence[Change], wanted: t.Mapping[str, str], path: str) -> None:
-    disturbing = [change for change in changes if change.kind != "configuration"]
-    if len(disturbing) < len(changes):
-        kubeadm("init", "phase", "upload-config", "kubeadm", f"--config={path}", timeout=120)
+    disturbing = [change for change in changes if change.kind in ("certificate", "manifest")]
+    _store(request, changes, path)
     if disturbing:
         _gate(request)
     for change in disturbing:

@@ -350,6 +350,32 @@ def test_cluster_configuration_of_migrate() -> None:
         core.cluster_configuration_text("kind: InitConfiguration\n")
 
 
+def test_block_of_a_printed_config_map() -> None:
+    text = "data:\n  kubeconfig.conf: |-\n    a: 1\n  config.conf: |-\n    b:\n      c: 2\n\n    d: 3\n\n---\nkind: x\n"
+    assert core.block_scalar(text, "config.conf") == "b:\n  c: 2\n\nd: 3"
+    with pytest.raises(core.KubeadmError, match="printed no 'other'"):
+        core.block_scalar(text, "other")
+
+
+@pytest.mark.parametrize(
+    ("written", "restarted", "created", "old"),
+    [
+        (["2026-01-01T10:00:00Z"], "", "2026-01-01T10:00:05Z", False),
+        (["2026-01-01T10:00:00Z", "2026-01-02T10:00:00Z"], "", "2026-01-01T10:00:05Z", True),
+        (["2026-01-02T10:00:00Z"], "2026-01-02T10:00:01Z", "2026-01-01T10:00:05Z", False),
+        (["2026-01-03T10:00:00Z"], "2026-01-02T10:00:01Z", "2026-01-02T10:00:05Z", True),
+        ([], "", "2026-01-01T10:00:05Z", False),
+    ],
+)
+def test_pods_that_run_with_older_settings(written: list[str], restarted: str, created: str, old: bool) -> None:
+    config = {"metadata": {"managedFields": [{"time": time} for time in written]}}
+    daemon_set = {
+        "spec": {"template": {"metadata": {"annotations": {core.RESTARTED: restarted} if restarted else None}}}
+    }
+    pods = [{"metadata": {"name": "kube-proxy-x", "creationTimestamp": created}}]
+    assert core.outdated_pods(config, daemon_set, pods) == (["kube-proxy-x"] if old else [])
+
+
 def test_kubeconfig_fields() -> None:
     text = "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: QQ==\n    server: https://a:1\n  name: k\ncurrent-context: x@k\nusers:\n- name: x\n  user:\n    client-certificate: /a/b.pem\n"
     assert core.kubeconfig_fields(text) == {

@@ -191,20 +191,24 @@ def test_what_the_documents_say_of_the_node() -> None:
     assert shell.Request(control_plane).server == "https://10.0.0.1:6443"
 
 
+def stored(before: str, after: str) -> shell.Change:
+    return shell.Change("configuration", "kube-system/kubeadm-config", before, after)
+
+
 MANIFESTS = dict.fromkeys(core.COMPONENTS, "old")
 
 
 @pytest.mark.parametrize(
     ("wanted", "names", "stored", "lines"),
     [
-        (MANIFESTS, [], None, []),
-        (MANIFESTS, [], ("same", "same"), []),
-        (MANIFESTS, [], ("a", "b"), ["configuration kube-system/kubeadm-config"]),
-        ({**MANIFESTS, "kube-scheduler": "new"}, [], None, ["manifest kube-scheduler"]),
+        (MANIFESTS, [], (), []),
+        (MANIFESTS, [], [stored("same", "same")], []),
+        (MANIFESTS, [], [stored("a", "b")], ["configuration kube-system/kubeadm-config"]),
+        ({**MANIFESTS, "kube-scheduler": "new"}, [], (), ["manifest kube-scheduler"]),
         (
             dict.fromkeys(core.COMPONENTS, "new"),
             ["b", "a"],
-            ("a", "b"),
+            [stored("a", "b")],
             [
                 "configuration kube-system/kubeadm-config",
                 "certificate apiserver",
@@ -217,6 +221,37 @@ def test_what_changes_on_a_live_control_plane(
     wanted: dict[str, str], names: list[str], stored: Any, lines: list[str]
 ) -> None:
     assert [change.line for change in shell.plan_configure(MANIFESTS, wanted, names, stored)] == lines
+
+
+@pytest.mark.parametrize(
+    ("changes", "phases", "restarted"),
+    [
+        ([], [], False),
+        ([stored("a", "b")], ["upload-config"], False),
+        ([shell.Change("kube-proxy", "kube-system/kube-proxy", "a", "b")], ["addon"], True),
+        ([shell.Change("kube-proxy", "pods", "kube-proxy-x", "")], [], True),
+    ],
+)
+def test_what_is_stored_in_the_api(
+    kubeadm: Kubeadm, monkeypatch: pytest.MonkeyPatch, changes: list[shell.Change], phases: list[str], restarted: bool
+) -> None:
+    patches: list[Any] = []
+
+    class Api:
+        def __enter__(self) -> Api:
+            return self
+
+        def __exit__(self, *_exc: object) -> None:
+            return None
+
+        def patch(self, target: Any, patch: Any) -> None:
+            patches.append((target["metadata"]["name"], list(patch["spec"]["template"]["metadata"]["annotations"])))
+
+    monkeypatch.setattr(shell, "admin_api", lambda _request, deadline: Api())
+    with shell.config_file(INIT) as (path, _generated):
+        shell._store(shell.Request(INIT), changes, path)
+    assert [argv[3] for argv in kubeadm.calls] == phases
+    assert patches == ([("kube-proxy", [core.RESTARTED])] if restarted else [])
 
 
 def pod(name: str, address: str, ready: str) -> dict[str, Any]:
@@ -268,7 +303,7 @@ def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Live:
 
 def roll(live: Live, *names: str) -> None:
     wanted = {**MANIFESTS, **dict.fromkeys(names, "new")}
-    shell._apply(live.request, shell.plan_configure(MANIFESTS, wanted, [], None), wanted, "/config")
+    shell._apply(live.request, shell.plan_configure(MANIFESTS, wanted, []), wanted, "/config")
 
 
 def test_manifests_are_replaced_one_after_the_other(live: Live) -> None:
