@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import ssl
 import time
 import typing as t
@@ -24,7 +25,8 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command imp
     tail,
 )
 
-PEER_TIMEOUT_SECONDS = 2.0
+PEER_TIMEOUT_SECONDS = 4.0
+HEALTH_TIMEOUT_SECONDS = 5.0
 COMMAND_TIMEOUT_SECONDS = 5
 PROCESS_SECONDS = 100.0  # systemd gives a process 90 s to end
 POLL_SECONDS = 0.5
@@ -83,14 +85,19 @@ def ask_peer(url: str, pki: str) -> core.View | None:
         return None
 
 
-def ask_health(url: str) -> bool:
-    """Ask the member on this host, on loopback without TLS, whether it serves with a quorum."""
+def may_serve(url: str) -> bool:
+    """Ask the member on this host, on loopback without TLS, whether it serves with a quorum.
+
+    A member without a leader says so at once. One that is too busy to answer in time has perhaps a quorum, and counts as serving.
+    """
     parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=PEER_TIMEOUT_SECONDS)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=HEALTH_TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/health?exclude=NOSPACE")
         return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
+    except OSError as exc:
+        return isinstance(exc, socket.timeout)  # TimeoutError only since Python 3.10
+    except http.client.HTTPException:
         return False
     finally:
         connection.close()
@@ -125,7 +132,7 @@ def observe_unit(paths: Paths) -> tuple[_systemd.UnitState, bool]:
 
 
 def observe(wanted: core.Wanted, paths: Paths, data_elsewhere: t.Mapping[str, bool | None]) -> core.Observed:
-    """Find out all that a decision needs. Changes nothing; members that do not answer cost two seconds, all together."""
+    """Find out all that a decision needs. Changes nothing; members that do not answer cost four seconds, all together."""
     unit, stale = observe_unit(paths)
     with ThreadPoolExecutor(max_workers=len(wanted.peers) or 1) as pool:
         views = list(pool.map(lambda peer: ask_peer(peer.peer_url, paths.pki), wanted.peers))
@@ -148,7 +155,7 @@ def observe(wanted: core.Wanted, paths: Paths, data_elsewhere: t.Mapping[str, bo
         health=health,
         views=known,
         data_elsewhere=data_elsewhere,
-        serves=unit.running and ask_health(paths.health_url),
+        serves=unit.running and may_serve(paths.health_url),
         ask_error=error,
     )
 

@@ -179,7 +179,7 @@ NO_QUORUM_CASES = [
         "stale and serves",
         dead(has_data=True, running=True, stale=True, serves=True),
         core.REFUSE,
-        "so there is a quorum",
+        "so there may be a quorum",
     ),
     (
         "two clusters",

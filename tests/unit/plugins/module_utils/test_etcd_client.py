@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
+import threading
 import time
 import typing as t
 from pathlib import Path
@@ -199,7 +201,7 @@ class Model:
         monkeypatch.setattr(client, "start", self.start)
         monkeypatch.setattr(client, "etcdctl", self.etcdctl)
         monkeypatch.setattr(client, "ask_peer", self.ask_peer)
-        monkeypatch.setattr(client, "ask_health", lambda url: False)
+        monkeypatch.setattr(client, "may_serve", lambda url: False)
         monkeypatch.setattr(client, "why_it_fails", lambda paths: "")
         monkeypatch.setattr(
             client,
@@ -394,3 +396,36 @@ def test_a_host_outside_of_the_group_is_refused(tmp_path):
     wanted = core.Wanted("z", (core.Peer("a", "u", "v"),))
     with pytest.raises(core.EtcdError, match=r"z is not among the wanted members \(a\)"):
         client.run_state("joined", wanted, Model(tmp_path, "z").paths("z"), {"timeout_seconds": 1}, False)
+
+
+@pytest.mark.parametrize(
+    ("answer", "serves"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", False),
+        (b"", True),
+        (None, False),
+    ],
+)
+def test_a_member_that_is_too_busy_to_answer_counts_as_serving(monkeypatch, answer, serves):
+    monkeypatch.setattr(client, "HEALTH_TIMEOUT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if answer is None:
+            server.close()
+
+        def reply() -> None:
+            connection, _address = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(answer or b"")
+                done.wait(5)
+
+        done = threading.Event()
+        thread = threading.Thread(target=reply, daemon=True)
+        if answer is not None:
+            thread.start()
+        assert client.may_serve(f"http://127.0.0.1:{port}") is serves
+        done.set()
+        if answer is not None:
+            thread.join(5)
