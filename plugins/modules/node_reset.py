@@ -41,7 +41,7 @@ attributes:
   diff_mode:
     description: Lists the steps.
     support: full
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 """
 
 EXAMPLES = r"""
@@ -85,26 +85,26 @@ def main() -> None:
     where = (asked["etcd_data_directory"], asked["state_dir"], asked["marked_directories"])
     steps = plan(observe(*where))
     told = [f"{step.verb} {step.subject}" for step in steps]
-    failures = []
-    if not module.check_mode:
-        # Ending the runtime uncovers what it held: observe again until nothing is left, or a round changes nothing.
-        left, remaining = None, steps
-        while remaining and remaining != left:
-            failures = []
-            for step in remaining:
-                try:
-                    act(step)
-                except (CommandError, OSError) as exc:
-                    failures.append(f"{step.verb} {step.subject}: {exc}")
-            left, remaining = remaining, plan(observe(*where))
+    failures: dict = {}
+    left = [] if module.check_mode else steps
+    # Ending the runtime takes its mounts along, and uncovers others: observe again until nothing is left, or a round changes nothing.
+    before = None
+    while left and left != before:
+        for step in left:
+            try:
+                act(step)
+            except (CommandError, OSError) as exc:
+                failures[step] = str(exc)
+        before, left = left, plan(observe(*where))
     result = {
         "changed": bool(steps),
         "steps": told,
         "diff": {"before": "\n".join(told) + "\n" if told else "", "after": ""},
     }
-    if failures:
+    if left:
+        lines = [f"{step.verb} {step.subject}: {failures.get(step, 'is there again')}" for step in left]
         module.fail_json(
-            msg="not everything could be taken away; run it again after mending this:\n" + "\n".join(failures), **result
+            msg="this is still on the machine; run reset again after mending it:\n" + "\n".join(lines), **result
         )
     module.exit_json(**result)
 
