@@ -10,14 +10,15 @@ DOCUMENTATION = r"""
 module: bootstrap_token
 short_description: Make a bootstrap token that lives for minutes, and take it away
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
-  - Makes the Secret of a bootstrap token with which nodes may join (C(kubeadm join)), or deletes it. No token is ever used twice, and
-    making one deletes those that killed runs left.
+  - Makes the Secret of a bootstrap token with which nodes may join (C(kubeadm join)), or deletes it. No token is ever used twice.
   - Register the result and set C(no_log) on the task. The token must not reach a log.
 options:
   state:
-    description: V(present) makes a new token, V(absent) deletes O(token).
+    description:
+      - V(present) makes a new token, V(absent) deletes O(token) and those that killed runs left.
+      - A join of a killed run may still be under way with its token, which is why V(present) leaves the others alone.
     type: str
     choices: [present, absent]
     default: present
@@ -88,8 +89,6 @@ def main() -> None:
             pin = core.ca_cert_hash(stream.read())
         token = core.new_token()
         with connect(params) as api:
-            for left in filter(core.ours, api.list("v1", "Secret", "kube-system", fields=f"type={core.SECRET_TYPE}")):
-                api.delete(left)  # of a run that was killed: the lease lets one run at a time work
             api.create(core.secret_of(token, datetime.datetime.now(datetime.timezone.utc), params["minutes"]))
     except (core.BootstrapTokenError, KubeApiError, OSError) as exc:
         module.fail_json(msg=f"no bootstrap token could be handled: {exc}")
@@ -100,7 +99,10 @@ def _remove(module: AnsibleModule) -> None:
     if not module.params["token"] or module.check_mode:
         module.exit_json(changed=bool(module.params["token"]))
     with connect(module.params) as api:
-        module.exit_json(changed=api.delete(core.reference(core.token_id(module.params["token"]))))
+        changed = api.delete(core.reference(core.token_id(module.params["token"])))
+        for left in filter(core.ours, api.list("v1", "Secret", "kube-system", fields=f"type={core.SECRET_TYPE}")):
+            changed = api.delete(left) or changed
+    module.exit_json(changed=changed)
 
 
 if __name__ == "__main__":
