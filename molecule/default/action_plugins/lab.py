@@ -46,7 +46,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
+        _result, arguments = self.validate_argument_spec(
             {
                 "state": {"type": "str", "required": True, "choices": ["present", "absent", "kubeconfig", "status"]},
                 "name": {"type": "str", "required": True},

@@ -333,7 +333,7 @@ class Lab:
             return text.strip().splitlines()[-1] if text.strip() else f"ssh ends with {code}"
         if not host.router:
             return ""
-        expected = {str(leg.address) for _, leg in self.topology.peers(host)}
+        expected = {str(leg.address) for _router, leg in self.topology.peers(host)}
         up = {session.peer for session in parse_sessions(text) if session.established}
         return f"BGP to {', '.join(sorted(expected - up))} is not established" if expected - up else ""
 

@@ -94,9 +94,10 @@ def to_restore(recorded: Mapping[str, str], current: Mapping[str, str]) -> dict[
     }
 
 
-def too_low(current: Mapping[str, str], minima: Mapping[str, int] = SYSCTL_MINIMA) -> dict[str, str]:
+def too_low(current: Mapping[str, str], minima: Mapping[str, int] | None = None) -> dict[str, str]:
     """What to raise, with the value to raise it to."""
-    return {name: str(value) for name, value in minima.items() if name in current and int(current[name]) < value}
+    wanted = SYSCTL_MINIMA if minima is None else minima
+    return {name: str(value) for name, value in wanted.items() if name in current and int(current[name]) < value}
 
 
 def _path(name: str) -> Path:

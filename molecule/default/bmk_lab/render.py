@@ -64,7 +64,7 @@ def frr_conf(router: Host, topology: Topology) -> str:
             f" neighbor {leg.address} timers connect {BGP_CONNECT}",
         )
     ]
-    activations = [f"  neighbor {leg.address} activate" for _, leg in peers]
+    activations = [f"  neighbor {leg.address} activate" for _router, leg in peers]
     return "\n".join(
         [
             "frr defaults datacenter",
