@@ -34,6 +34,13 @@ def registered(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], 
     return found
 
 
+def first_observation(observations: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The first of several hosts' ``cluster_probe`` observations that has no error; else the first; else one that says so."""
+    seen = [observations[host] for host in sorted(observations)]
+    nobody = {"error": "no control plane was reached", "initialised": False, "services": []}
+    return dict(next((entry for entry in seen if not entry["error"]), seen[0] if seen else nobody))
+
+
 def host_values(
     hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], name: str, default: Any
 ) -> dict[str, Any]:
@@ -49,5 +56,6 @@ class FilterModule:
             "verification_targets": verification_targets,
             "verification_load_balancer_url": verification_load_balancer_url,
             "registered": registered,
+            "first_observation": first_observation,
             "host_values": host_values,
         }

@@ -41,7 +41,7 @@ attributes:
   diff_mode:
     description: It changes nothing.
     support: none
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 """
 
 EXAMPLES = r"""
@@ -51,10 +51,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 observation:
-  description: C(error), C(nodes), C(workloads), C(pods), C(services), C(blocks), C(pending_requests).
+  description: C(error), C(initialised) (there are credentials, so there is a cluster), C(nodes), C(workloads), C(pods), C(services), C(blocks), C(pending_requests).
   returned: always
   type: dict
 """
+
+import os
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -73,6 +75,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     observation = {
         "error": "",
+        "initialised": os.path.exists(module.params["kubeconfig"]),
         "nodes": [],
         "workloads": [],
         "pods": [],
