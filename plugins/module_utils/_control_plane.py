@@ -144,6 +144,7 @@ def observe_files(paths: Paths, *, control_plane: bool) -> core.NodeState:
         traces=bool(manifests or kubeconfigs or leaves or cut_off or any(settings) or bootstrap),
         kubelet_settings=all(settings),
         kubelet_rotates=kubelet.get("client-certificate") == KUBELET_CLIENT,
+        kubelet_token=bootstrap,
     )
 
 
@@ -231,7 +232,7 @@ def certificate_names(certificate: str, key: str, ca: str) -> frozenset[str]:
         client = asking.wrap_bio(to_client, to_server, server_side=False)
         server = serving.wrap_bio(to_server, to_client, server_side=True)
         done = [False, False]
-        for _ in range(6):
+        for _round in range(6):
             for index, end in enumerate((client, server)):
                 try:
                     end.do_handshake()

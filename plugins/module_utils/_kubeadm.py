@@ -47,8 +47,8 @@ JOIN_PHASES = (
 )
 NEVER = frozenset({"etcd", "upload-certs", "show-join-command", "etcd-join"})
 # Steps of our own beside kubeadm's phases.
-START_KUBELET, RESTART_KUBELET = "start kubelet", "restart kubelet"
-OWN_STEPS = frozenset({START_KUBELET, RESTART_KUBELET})
+START_KUBELET, RESTART_KUBELET, FORGET_TOKEN = "start kubelet", "restart kubelet", "forget token"
+OWN_STEPS = frozenset({START_KUBELET, RESTART_KUBELET, FORGET_TOKEN})
 
 RBAC = "rbac.authorization.k8s.io/v1"
 CONTROL_PLANE_LABEL = "node-role.kubernetes.io/control-plane"
@@ -122,7 +122,7 @@ def expected_objects(documents: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, 
 class NodeState:
     """What stands on a node. Names are those that are whole; ``cut_off`` are paths of files that are there and cannot be used.
 
-    ``traces`` is whether kubeadm left anything at all; ``ready`` whether this node's own apiserver says that it is ready. ``registered`` and ``marked``
+    ``traces`` is whether kubeadm left anything at all; ``kubelet_token`` whether a bootstrap kubeconfig with a token is among it; ``ready`` whether this node's own apiserver says that it is ready. ``registered`` and ``marked``
     (as a control plane) are what the API knows of the node, None when it could not be asked.
     """
 
@@ -137,6 +137,7 @@ class NodeState:
     ready: bool = False
     registered: t.Optional[bool] = None
     marked: t.Optional[bool] = None
+    kubelet_token: bool = False
 
 
 @dataclass(frozen=True)
@@ -212,6 +213,8 @@ def plan_join(node: NodeState, *, control_plane: bool) -> tuple[Step, ...]:
         steps[START_KUBELET] = "the kubelet does not run"
     elif node.registered is False:
         steps[RESTART_KUBELET] = "the API has no Node for it: a kubelet registers when it starts"
+    if node.kubelet_token and "kubelet-start" not in steps:
+        steps[FORGET_TOKEN] = "a join that was cut off left its bootstrap kubeconfig"
     if control_plane and not node.marked:
         steps["control-plane-join"] = "the node is not marked as a control plane"
     return _in_order(steps, phases)

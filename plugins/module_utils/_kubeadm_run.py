@@ -204,7 +204,8 @@ def _worker_state(request: Request, state: core.NodeState) -> core.NodeState:
     except KubeApiError as exc:
         if exc.status == 401:
             raise core.KubeadmError(
-                f"the API does not accept this kubelet's certificate ({exc}): it has expired, or the node belongs to another cluster. Reset the node, then join it again."
+                f"the API does not accept this kubelet's certificate ({exc}): it has expired, or the node belongs to another cluster. "
+                "Reset the node, then join it again."
             ) from exc
         return state
 
@@ -254,7 +255,9 @@ def join(request: Request) -> Outcome:
                 secret=request.token,
             )
     for step in steps:
-        if step.name in core.OWN_STEPS:
+        if step.name == core.FORGET_TOKEN:
+            os.unlink(request.paths.kubeconfig("bootstrap-kubelet"))
+        elif step.name in core.OWN_STEPS:
             _systemd.systemctl("restart", "kubelet.service")
     _settle(request, lambda: _left_of_join(request))
     return outcome_of(steps)
@@ -276,8 +279,9 @@ def _settle(request: Request, left: t.Callable[[], tuple[core.Step, ...]]) -> No
         if not steps:
             return
         if time.monotonic() > until:
+            lacking = "; ".join(f"{step.name} ({step.reason})" for step in steps)
             raise core.KubeadmError(
-                f"kubeadm ended well, but after {SETTLE_SECONDS:g} s node '{request.node_name}' still lacks: {'; '.join(f'{step.name} ({step.reason})' for step in steps)}"
+                f"kubeadm ended well, but after {SETTLE_SECONDS:g} s node '{request.node_name}' still lacks: {lacking}"
             )
         time.sleep(PAUSE_SECONDS)
 

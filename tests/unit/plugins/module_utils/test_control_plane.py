@@ -143,7 +143,7 @@ def test_a_kubelet_that_lost_its_certificate(node: Node) -> None:
 def test_a_worker_waiting_to_bootstrap(tmp_path: Path) -> None:
     made = Node(look.Paths(str(tmp_path)), Authority())
     made.write(made.paths.kubeconfig("bootstrap-kubelet"), "x")
-    assert look.observe_files(made.paths, control_plane=False) == core.NodeState(traces=True)
+    assert look.observe_files(made.paths, control_plane=False) == core.NodeState(traces=True, kubelet_token=True)
 
 
 def test_kubeconfigs_of_another_cluster(node: Node) -> None:

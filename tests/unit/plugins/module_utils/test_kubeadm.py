@@ -175,6 +175,13 @@ JOIN: list[tuple[str, bool, core.NodeState, list[str]]] = [
     ("bootstrapped, not marked", True, state(marked=False), ["control-plane-join"]),
     ("one manifest is gone", True, state(manifests=frozenset(core.COMPONENTS[1:]), ready=False, marked=None), PREPARE),
     ("the apiserver is not ready", True, state(ready=False, registered=None, marked=None), PREPARE),
+    ("a token was left", True, state(kubelet_token=True), [core.FORGET_TOKEN]),
+    (
+        "a token was left, the kubelet needs a new one",
+        False,
+        core.NodeState(traces=True, kubelet_token=True),
+        BOOTSTRAP,
+    ),
     ("the kubelet does not run", True, state(kubelet_active=False), [core.START_KUBELET]),
     (
         "whole worker",
@@ -230,7 +237,8 @@ def test_steps_left_of_join(_name: str, control_plane: bool, node: core.NodeStat
 def test_skipped_phases_are_the_others_and_never_our_own_steps() -> None:
     steps = core.plan_init(state(kubelet_rotates=False), {})
     assert core.skipped(steps, core.INIT_PHASES) == (
-        "preflight,certs,kubeconfig,etcd,control-plane,kubelet-start,wait-control-plane,upload-config,upload-certs,mark-control-plane,bootstrap-token,addon,show-join-command"
+        "preflight,certs,kubeconfig,etcd,control-plane,kubelet-start,wait-control-plane,upload-config,upload-certs,"
+        "mark-control-plane,bootstrap-token,addon,show-join-command"
     )
     assert core.phases_of([core.Step(core.START_KUBELET, ""), core.Step("preflight", "")]) == ["preflight"]
 
@@ -343,7 +351,7 @@ def test_what_cannot_change(changed: str, messages: list[str]) -> None:
 
 
 def test_cluster_configuration_of_migrate() -> None:
-    text = core.cluster_configuration_text((RECORDED / "kubeadm-config-migrate.yaml").read_text())
+    text = core.cluster_configuration_text((RECORDED / "kubeadm-config-migrate.yaml.txt").read_text())
     document = yaml.safe_load(text)
     assert document["kind"] == "ClusterConfiguration" and document["certificateValidityPeriod"] == "8760h0m0s"
     with pytest.raises(core.KubeadmError, match="printed no ClusterConfiguration"):
@@ -377,7 +385,10 @@ def test_pods_that_run_with_older_settings(written: list[str], restarted: str, c
 
 
 def test_kubeconfig_fields() -> None:
-    text = "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: QQ==\n    server: https://a:1\n  name: k\ncurrent-context: x@k\nusers:\n- name: x\n  user:\n    client-certificate: /a/b.pem\n"
+    text = (
+        "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: QQ==\n    server: https://a:1\n  name: k\n"
+        "current-context: x@k\nusers:\n- name: x\n  user:\n    client-certificate: /a/b.pem\n"
+    )
     assert core.kubeconfig_fields(text) == {
         "certificate-authority-data": "QQ==",
         "server": "https://a:1",

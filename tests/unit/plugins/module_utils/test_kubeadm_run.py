@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import stat
@@ -134,6 +135,16 @@ def test_a_kubelet_that_only_has_to_start_needs_no_kubeadm(
     states(core.NodeState(traces=True, kubeconfigs=frozenset({"kubelet"}), kubelet_settings=True), JOINED)
     assert shell.join(shell.Request(JOIN)).changed
     assert started == [("restart", "kubelet.service")] and kubeadm.calls == []
+
+
+def test_a_token_that_was_left_behind_goes(kubeadm: Kubeadm, states: Callable[..., None], tmp_path: Path) -> None:
+    paths = look.Paths(str(tmp_path))
+    left = Path(paths.kubeconfig("bootstrap-kubelet"))
+    left.parent.mkdir(parents=True)
+    left.write_text(TOKEN)
+    states(dataclasses.replace(JOINED, kubelet_token=True), JOINED)
+    assert shell.join(shell.Request(JOIN, paths=paths)).changed
+    assert not left.exists() and kubeadm.calls == []
 
 
 def test_kubeadms_word_is_not_taken_for_it(kubeadm: Kubeadm, states: Callable[..., None]) -> None:
