@@ -174,6 +174,27 @@ def parse_health(text: str) -> dict[str, str]:
         raise EtcdError(f"etcdctl printed something else than health: {text[:200]!r}") from exc
 
 
+def telling_lines(journal: str, count: int = 6) -> str:
+    """Return the last lines of etcd's journal that say something: no stack frames, and of its JSON lines only warnings and worse, as text."""
+    kept = [text for text in (_telling(line) for line in journal.splitlines()) if text]
+    return "\n".join(list(dict.fromkeys(kept))[-count:])
+
+
+def _telling(line: str) -> str:
+    noise = ("\t", "goroutine ", "go.etcd.io/", "main.", "runtime.")
+    if line.startswith(noise) or "Scheduled restart job" in line:
+        return ""
+    try:
+        entry = json.loads(line) if line.startswith("{") else None
+    except ValueError:
+        entry = None
+    if not isinstance(entry, dict):
+        return line.strip()
+    if entry.get("level") in ("debug", "info"):
+        return ""
+    return ": ".join(str(entry[key]) for key in ("msg", "error") if entry.get(key))
+
+
 # --- quorum arithmetic ----------------------------------------------------------------------------------------------------------------------
 
 

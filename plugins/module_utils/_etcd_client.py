@@ -18,12 +18,7 @@ from dataclasses import dataclass
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _etcd as core
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _systemd
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._atomic import write_atomic
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import (
-    CommandError,
-    CommandResult,
-    run,
-    tail,
-)
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, CommandResult, run
 
 PEER_TIMEOUT_SECONDS = 4.0
 HEALTH_TIMEOUT_SECONDS = 5.0
@@ -238,11 +233,11 @@ def act(decision: core.Decision, wanted: core.Wanted, paths: Paths, observed: co
 
 
 def why_it_fails(paths: Paths) -> str:
-    """Return the last lines of the unit's journal."""
+    """Return the last telling lines of the unit's journal."""
     text = run(
-        ["journalctl", "--unit", paths.unit, "--lines=12", "--no-pager", "--output=cat"], timeout=20, check=False
+        ["journalctl", "--unit", paths.unit, "--lines=80", "--no-pager", "--output=cat"], timeout=20, check=False
     ).stdout
-    return tail(text, 12) or "the journal has nothing of it"
+    return core.telling_lines(text) or "the journal has nothing of it"
 
 
 @dataclass(frozen=True)

@@ -349,3 +349,25 @@ def test_other_output_is_an_error(text):
 def test_other_health_output_is_an_error(text):
     with pytest.raises(core.EtcdError, match="something else"):
         core.parse_health(text)
+
+
+def test_the_telling_lines_of_a_crash():
+    journal = """{"level":"info","msg":"starting"}
+{"level":"warn","msg":"apply took long"}
+{"level":"fatal","msg":"listen failed","error":"address already in use","stack":"a"}
+panic: unrecognized level: "nonsense"
+
+goroutine 1 [running]:
+go.etcd.io/etcd/server/v3/etcdmain.Main({0xc0})
+\tgo.etcd.io/etcd/server/v3@v3.7.3/etcdmain/main.go:40 +0x12d
+main.main()
+etcd.service: Main process exited, code=exited, status=2/INVALIDARGUMENT
+panic: unrecognized level: "nonsense"
+"""
+    assert core.telling_lines(journal).splitlines() == [
+        "apply took long",
+        "listen failed: address already in use",
+        'panic: unrecognized level: "nonsense"',
+        "etcd.service: Main process exited, code=exited, status=2/INVALIDARGUMENT",
+    ]
+    assert core.telling_lines(journal, 1).startswith("etcd.service") and core.telling_lines("") == ""
