@@ -357,14 +357,26 @@ FIXED_FLAGS = {
 }
 
 
+def manifest_version(text: str) -> str:
+    """The tag of a manifest's image: the version of Kubernetes."""
+    found = re.search(r"^ +image: \S+:([^\s:@]+)", text, re.M)
+    return found.group(1) if found else ""
+
+
 def refusals(live: str, wanted: str) -> list[str]:
     """Why a live apiserver's manifest may not become the wanted one."""
     before, after = manifest_command(live), manifest_command(wanted)
-    return [
+    found = [
         f"{why}: it runs with '{flag_of(before, name)}', asked for is '{flag_of(after, name)}'"
         for name, why in FIXED_FLAGS.items()
         if before and flag_of(before, name) != flag_of(after, name)
     ]
+    if before and manifest_version(live) != manifest_version(wanted):
+        found.append(
+            f"the version of a live cluster is not one of its settings: it runs {manifest_version(live)}, asked for is {manifest_version(wanted)}. "
+            "An upgrade has its own order (control planes one minor version at a time, kubelets after them)"
+        )
+    return found
 
 
 def cluster_configuration_text(migrated: str) -> str:

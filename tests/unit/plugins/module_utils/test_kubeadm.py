@@ -350,6 +350,11 @@ def test_what_cannot_change(changed: str, messages: list[str]) -> None:
     assert core.refusals(APISERVER, changed) == messages
 
 
+def test_a_new_version_is_no_setting() -> None:
+    [message] = core.refusals(APISERVER, APISERVER.replace("kube-apiserver:v1.36.3", "kube-apiserver:v1.37.0"))
+    assert "it runs v1.36.3, asked for is v1.37.0" in message
+
+
 def test_cluster_configuration_of_migrate() -> None:
     text = core.cluster_configuration_text((RECORDED / "kubeadm-config-migrate.yaml.txt").read_text())
     document = yaml.safe_load(text)
