@@ -53,6 +53,7 @@ class Model:
         self.next_id = 100
         self.steps_left: int | None = None
         self.log: list[str] = []
+        self.first_starts: dict[str, bool] = {}
         for name in names:
             (root / name / "etc").mkdir(parents=True)
             (root / name / "data").mkdir()
@@ -111,6 +112,7 @@ class Model:
         self.step(f"{verb} {name}")
         self.running.add(name)
         self.stale.discard(name)
+        self.first_starts[name] = os.path.exists(paths.environment)
         if self.wal_id(name) is None:
             configuration = paths.first_start if os.path.exists(paths.environment) else paths.configuration
             text = Path(configuration).read_text()
@@ -380,6 +382,17 @@ def test_a_changed_setting_is_not_rolled_over_a_dead_member(tmp_path, monkeypatc
         with pytest.raises(core.EtcdError, match="Repair or replace these members"):
             client.bring_up(core.Wanted(name, peers), model.paths(name), {}, 0.5, check=False)
     assert model.log == []
+
+
+def test_new_settings_are_not_hidden_by_the_first_start_of_a_killed_run(tmp_path, monkeypatch):
+    model = Model(tmp_path, "a")
+    model.install(monkeypatch)
+    model.run("a")
+    assert model.first_starts == {"a": True}
+    client.write_first_start(model.paths("a"), "a=https://a:2380", new=True)
+    model.stale.add("a")
+    model.run("a")
+    assert model.first_starts == {"a": False}
 
 
 def test_check_mode_does_nothing(tmp_path, monkeypatch):
