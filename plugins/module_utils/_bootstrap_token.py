@@ -31,7 +31,9 @@ class BootstrapTokenError(Exception):
 
 def new_token() -> str:
     """A token from the operating system's random source."""
-    return ".".join("".join(secrets.choice(ALPHABET) for _ in range(length)) for length in (ID_LENGTH, SECRET_LENGTH))
+    return ".".join(
+        "".join(secrets.choice(ALPHABET) for _position in range(length)) for length in (ID_LENGTH, SECRET_LENGTH)
+    )
 
 
 def token_id(token: str) -> str:
@@ -102,7 +104,7 @@ def public_key_info(certificate: bytes) -> bytes:
         _tag, at, _end = _element(certificate, 0)
         _tag, at, _end = _element(certificate, at)
         has_version = _element(certificate, at)[0] == 0xA0
-        for _ in range(6 if has_version else 5):
+        for _field in range(6 if has_version else 5):
             at = _element(certificate, at)[2]
         tag, _start, end = _element(certificate, at)
     except IndexError as exc:

@@ -360,7 +360,8 @@ def load(ctr: Ctr, staged: t.Mapping[str, str], image: Image) -> str:
     broken = ""
     try:
         with process:
-            assert process.stdin is not None and process.stderr is not None
+            if process.stdin is None or process.stderr is None:  # never: both are pipes
+                raise CommandError(f"'{' '.join(argv)}' has no pipes")
             try:
                 write_archive(image, paths, process.stdin)
                 process.stdin.close()

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: admin_kubeconfig
 short_description: Bring the administrator's kubeconfig to the controller
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Reads a kubeconfig on a control plane and writes it on the controller, with mode 0600. Its content is in no result and in no diff.
 options:

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: bundle
 short_description: Fill the controller's cache with everything that the nodes get
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Brings every file and image of a release set into the controller's content-addressed store, by download or by compiling Go modules,
     and writes one manifest with names, versions, sums, sizes and sources.

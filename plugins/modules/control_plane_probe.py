@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: control_plane_probe
 short_description: Ask a control plane what it is
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Looks at the host's files, its kubelet and its own apiserver. Changes nothing and never fails, because a host where nothing stands yet is an answer too.
   - Register the result as C(control_plane_probe), from which P(bare_metal.kubernetes.elect_leader#filter) names the run's leader.

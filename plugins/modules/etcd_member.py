@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: etcd_member
 short_description: Start, join, restart, replace or remove a member of etcd
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Runs on a member's host. Judges by what the cluster, the process and the data directory say, so an interrupted run is taken up where it was cut.
   - A member without data starts a new cluster only when no wanted member has data or was ever part of one. It joins a live cluster as a learner and becomes
@@ -63,7 +63,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-actions: {description: What was done (in check mode, would be), returned: always, type: list, elements: str}
+actions: {description: 'What was done, or would be in check mode.', returned: always, type: list, elements: str}
 has_data: {description: Whether the host has a write-ahead log, returned: always, type: bool}
 decision: {description: 'What stands now, and why', returned: not with state=observed, type: str}
 voters: {description: 'Names of the voters; empty when there is no quorum', returned: not with state=observed, type: list, elements: str}

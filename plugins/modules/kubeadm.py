@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: kubeadm
 short_description: Initialise, join or configure a node with kubeadm, from wherever an earlier run stopped
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Looks at the node's files, its kubelet, its own apiserver and the API's objects, and runs exactly those phases of kubeadm whose result is missing.
   - A run that was killed at any moment is mended by the next one. Files that were cut off while they were written are made again.
@@ -60,7 +60,7 @@ options:
     default: 180
 attributes:
   check_mode: {description: Says which phases would run and which manifests would change., support: full}
-  diff_mode: {description: Shows phases with their reasons, and manifests before and after., support: full}
+  diff_mode: {description: 'Shows phases with their reasons, and manifests before and after.', support: full}
 """
 
 EXAMPLES = r"""
@@ -99,7 +99,7 @@ def main() -> None:
         argument_spec={
             "state": {"type": "str", "choices": list(ACTIONS), "required": True},
             "configuration": {"type": "list", "elements": "dict", "required": True},
-            "token_variable": {"type": "str", "default": ""},
+            "token_variable": {"type": "str", "default": "", "no_log": False},
             "token": {"type": "str", "default": "", "no_log": True},
             "ca_cert_hash": {"type": "str", "default": ""},
             "peers": {"type": "list", "elements": "str", "default": []},

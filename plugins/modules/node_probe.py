@@ -62,7 +62,7 @@ attributes:
   diff_mode:
     description: It changes nothing.
     support: none
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 """
 
 EXAMPLES = r"""
@@ -82,6 +82,7 @@ observation:
 """
 
 import time
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -105,7 +106,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     asked = module.params
-    observation = {"urls": probe.ask_urls(asked["urls"], asked["timeout_seconds"])}
+    observation: t.Dict[str, t.Any] = {"urls": probe.ask_urls(asked["urls"], asked["timeout_seconds"])}
     if asked["pod_targets"]:
         observation["pod"] = probe.observe_from_pod(
             asked["pod_selector"], asked["pod_targets"], asked["timeout_seconds"]

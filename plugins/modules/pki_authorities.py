@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: pki_authorities
 short_description: Find the cluster's certificate authorities, or make them once
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Looks at the facts of all hosts (M(bare_metal.kubernetes.pki_facts)) and finds the one truth about each shared secret. These are the Kubernetes CA, the
     front proxy CA, the CA of etcd, the service account key and the key that encrypts Secrets at rest.

@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: pki_facts
 short_description: Say which certificates and keys of the cluster a host has
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Reads the files that the cluster's certificates and keys consist of, on control planes and on hosts of etcd. Changes nothing.
   - Public texts are returned as they are. Of private keys a digest is returned, and whether the key belongs to the certificate beside it.

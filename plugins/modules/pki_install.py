@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: pki_install
 short_description: Install a host's certificates and keys
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Creates the user, the directories and the files of a host's certificates and keys, in the order given; each file whole or not at all.
   - The action plugin of the same name works out what a host needs, signs what is missing and calls this module. When nothing is missing, it does not.

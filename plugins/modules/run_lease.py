@@ -10,7 +10,7 @@ DOCUMENTATION = r"""
 module: run_lease
 short_description: Let one run at a time change a cluster
 version_added: 0.1.0
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
   - Takes the lease of a cluster on this control plane, or stops and names the run that has it.
   - A lease is given up by the end of its run, by its expiry, when its process on this same controller no longer exists, or by hand with O(break).

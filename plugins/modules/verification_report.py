@@ -40,7 +40,7 @@ attributes:
   diff_mode:
     description: It changes nothing.
     support: none
-author: The bare_metal.kubernetes maintainers
+author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 """
 
 EXAMPLES = r"""

@@ -200,7 +200,7 @@ class BuildSource:
         tools: dict[str, dict[str, Blob]],
         module: Path,
     ) -> BundleFile:
-        kind, _, rest = item.partition(":")
+        kind, _colon, rest = item.partition(":")
         if kind == "tool":
             blob, source = tools[component][rest], _origin(recipe, recipe.tools[rest])
         else:
@@ -280,7 +280,7 @@ def image_entries(
     entries += [Entry(path, item.mode, content=item.content.encode()) for path, item in image.files.items()]
     first: dict[str, str] = {}
     for path, binary in sorted(image.binaries.items()):
-        owner, _, tool = binary.rpartition("/")
+        owner, _slash, tool = binary.rpartition("/")
         blob = tools[owner or component][tool]
         if blob.sha256 in first:
             entries.append(Entry(path, link=first[blob.sha256]))

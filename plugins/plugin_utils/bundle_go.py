@@ -115,11 +115,11 @@ def _install_toolchain(target: Path) -> None:
         )
 
 
-def build_environment(cache_dir: Path, architecture: str, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+def build_environment(cache_dir: Path, architecture: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of every ``go`` command: the user's proxy settings, our caches, nothing else that changes a result."""
     kept = {
         key: value
-        for key, value in base.items()
+        for key, value in (os.environ if base is None else base).items()
         if key not in ("GOFLAGS", "GOEXPERIMENT", "GOAMD64", "GOARM64", "GODEBUG")
     }
     return {

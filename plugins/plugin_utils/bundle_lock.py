@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+
+try:
+    from jsonschema import Draft202012Validator
+except ImportError:  # ansible-test imports plugins without third-party libraries; parse_lock tells users
+    Draft202012Validator = None
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import BundleError, unknown_name
 
@@ -505,7 +509,7 @@ def _image_problems(
     if base != "scratch" and base not in data.get("bases", {}):
         problems.append(f"{path}.base: there is no base {base!r}")
     for target, binary in image.get("binaries", {}).items():
-        other, _, tool = binary.rpartition("/")
+        other, _slash, tool = binary.rpartition("/")
         tools = data["components"].get(other, {}).get("build", {}).get("tools", {}) if other else build["tools"]
         if tool not in tools:
             problems.append(f"{path}.binaries.{target}: there is no tool {binary!r}")
@@ -522,7 +526,7 @@ def _image_problems(
 def _build_problems(name: str, build: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
     problems = []
     for file, source in build.get("files", {}).items():
-        kind, _, rest = source.partition(":")
+        kind, _colon, rest = source.partition(":")
         path = f"components.{name}.build.files.{file}"
         if kind not in ("tool", "module") or not rest:
             problems.append(f"{path}: {source!r} is neither tool:<binary> nor module:<path>")
@@ -555,6 +559,8 @@ def _duplicate_problems(data: Mapping[str, Any]) -> list[str]:
 
 def parse_lock(data: Any, files: Path = BUNDLE_FILES, origin: str = "bundle.lock.yml") -> Lock:
     """Check a parsed lock and wrap it. A :class:`BundleError` lists every problem with its path."""
+    if Draft202012Validator is None:
+        raise BundleError("The bundle needs the Python library jsonschema on the controller: pip install jsonschema.")
     problems = _schema_problems(data)
     if not problems:
         problems += _release_problems(data)

@@ -95,8 +95,9 @@ class Manifest:
         return frozenset(blobs.union(*(entry.blobs for entry in self.images)))
 
 
-def default_cache_dir(environment: Mapping[str, str] = os.environ) -> Path:
+def default_cache_dir(environment: Mapping[str, str] | None = None) -> Path:
     """The controller's cache: ``$BARE_METAL_KUBERNETES_CACHE``, else below the XDG cache directory."""
+    environment = os.environ if environment is None else environment
     explicit = environment.get(CACHE_VARIABLE)
     if explicit:
         return Path(explicit).expanduser()

@@ -44,7 +44,9 @@ class KubeadmConfigError(Exception):
 @dataclass(frozen=True)
 class ClusterSettings:
     """What all control planes share. ``endpoint`` is ``host:port``; ``*_extra_args`` map flag names to a value, a list of values, or null to leave a
-    computed flag out; ``pods_per_node`` is that of the densest node, ``pods`` what all nodes together may carry; ``audit_policy_checksum`` makes a changed policy a changed manifest."""
+    computed flag out; ``pods_per_node`` is that of the densest node, ``pods`` what all nodes together may carry;
+    ``audit_policy_checksum`` makes a changed policy a changed manifest.
+    """
 
     cluster_name: str
     kubernetes_version: str

@@ -40,8 +40,8 @@ def elect(candidates: Iterable[Candidate]) -> str:
     """Return the leader's name; the order of the candidates does not matter.
 
     The first by name of those that know a cluster and whose API is ready; without one, the first on which a control plane was started, a ready one
-    before others (an interrupted creation goes on where it began); without one, the first of all, but only when every control plane answered: a silent one may hold the cluster that
-    would be created a second time.
+    before others (an interrupted creation goes on where it began); without one, the first of all, but only when every control plane answered: a silent one
+    may hold the cluster that would be created a second time.
     """
     ranked = sorted(candidates, key=lambda one: one.name)
     answered = [one for one in ranked if one.answered]
@@ -60,7 +60,7 @@ def elect(candidates: Iterable[Candidate]) -> str:
             return group[0]
     if silent:
         raise LeaderError(
-            f"no cluster was found on {', '.join(one.name for one in answered)}, and {', '.join(silent)} did not answer, so it cannot be told whether one exists; "
-            "bring the silent hosts back (and run without a limit), or take them out of group 'control_plane'"
+            f"no cluster was found on {', '.join(one.name for one in answered)}, and {', '.join(silent)} did not answer, "
+            "so it cannot be told whether one exists; bring the silent hosts back (and run without a limit), or take them out of group 'control_plane'"
         )
     return answered[0].name

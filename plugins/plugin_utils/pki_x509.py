@@ -10,18 +10,23 @@ import ipaddress
 import typing as t
 from collections.abc import Collection
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+try:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+except ImportError:
+    # Never on a controller, ansible-core needs it itself; ansible-test imports plugins without third-party libraries.
+    USAGES = {}
+else:
+    USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 
 CA_DAYS = 3650  # as kubeadm's authorities
 LEAF_DAYS = 365  # as kubeadm's leaves
 CLOCK_SKEW = datetime.timedelta(
     hours=1
 )  # a certificate is valid this long before it is made, for nodes whose clock is behind
-USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
 def load_certificate(pem: str) -> x509.Certificate:

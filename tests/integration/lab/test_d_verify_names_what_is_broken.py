@@ -69,7 +69,7 @@ def _broken(host: str, breaks: str, mends: str) -> Iterator[None]:
 def _verify(path: Path, tries: int, until: str = "", subject: str = "") -> list[tuple[str, str]]:
     """Run verify until it names a row (or none at all), at most ``tries`` times: what breaks or mends takes its time to be seen."""
     failed: list[tuple[str, str]] = []
-    for _ in range(tries):
+    for _try in range(tries):
         runner.play("verify", "-e", f"verification_report_path={path}")
         failed = _failed_rows(path)
         if until and any(check == until and subject in name for check, name in failed):

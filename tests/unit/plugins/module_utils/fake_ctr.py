@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+# A program: its users put a line with their interpreter in the place of this one.
 """Acts as containerd's ctr for tests: `images check|ls|pull|import|tag|label` on a JSON file beside this program.
 
 `pull` reads hosts.toml as containerd does and gets manifest and blobs over HTTP, `import` reads the archive from its standard input.

@@ -22,7 +22,7 @@ TOKEN = "abcdef.0123456789abcdef"
 
 
 def test_new_tokens_are_of_the_form_and_never_the_same() -> None:
-    made = {core.new_token() for _ in range(50)}
+    made = {core.new_token() for _number in range(50)}
     assert len(made) == 50 and all(core.TOKEN.fullmatch(token) for token in made)
 
 

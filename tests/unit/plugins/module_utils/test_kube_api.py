@@ -70,7 +70,7 @@ def test_get_uses_one_connection_and_the_client_certificate(serve: t.Callable[..
     kube = client(server)
     assert kube.get("v1", "Pod", "a", "n") == POD
     assert kube.get("v1", "Pod", "a", "n") == POD
-    assert [path for _, path, _ in server.requests] == ["/api/v1"] + ["/api/v1/namespaces/n/pods/a"] * 2
+    assert [request[1] for request in server.requests] == ["/api/v1"] + ["/api/v1/namespaces/n/pods/a"] * 2
     assert server.connections == 1
     assert server.peers[0]["subject"] == ((("commonName", "tester"),),)
 

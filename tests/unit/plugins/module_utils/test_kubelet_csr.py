@@ -24,7 +24,7 @@ from kube_server import Server
 NODES = {"w1": ["192.0.2.31", "2001:db8::31", "w1.example.com"], "w2": ["192.0.2.32"]}
 KEY = ec.generate_private_key(ec.SECP256R1())
 USER = "system:node:w1"
-GOOD = [x509.DNSName("w1"), x509.IPAddress(ipaddress.ip_address("192.0.2.31"))]
+GOOD = (x509.DNSName("w1"), x509.IPAddress(ipaddress.ip_address("192.0.2.31")))
 
 
 def pem(

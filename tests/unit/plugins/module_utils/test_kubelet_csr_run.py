@@ -48,7 +48,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> t.Callable[..., tuple[World, run.Ce
         world = World(*requests, **state)
 
         def judge(entry: dict[str, t.Any], nodes: t.Mapping[str, t.Any]) -> rules.Verdict:
-            quality, _, node = entry["metadata"]["name"].partition("-")
+            quality, _dash, node = entry["metadata"]["name"].partition("-")
             known = node in nodes
             reasons = () if known and quality == "good" else ("wrong",)
             return rules.Verdict(entry["metadata"]["name"], node, known, reasons)

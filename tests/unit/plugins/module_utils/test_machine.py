@@ -67,8 +67,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return machine
 
 
-def checks(machine: dict[str, Any], need: dict[str, Any] = NEED) -> list[str]:
-    return [problem.check for problem in core.judge(machine, need)]
+def checks(machine: dict[str, Any], need: dict[str, Any] | None = None) -> list[str]:
+    return [problem.check for problem in core.judge(machine, NEED if need is None else need)]
 
 
 def test_a_machine_that_fits_has_no_problems() -> None:

@@ -41,11 +41,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif "/blobs/uploads/" in parts.path:
             self.upload(parts.path.removeprefix("/v2/").partition("/blobs/uploads/")[0], query, body)
         elif "/blobs/" in parts.path:
-            repository, _, digest = parts.path.removeprefix("/v2/").partition("/blobs/")
+            repository, _blobs, digest = parts.path.removeprefix("/v2/").partition("/blobs/")
             found = self.registry.blobs.get(repository, {}).get(digest)
             self.refuse(404, "BLOB_UNKNOWN") if found is None else self.reply(200, found)
         else:
-            repository, _, reference = parts.path.removeprefix("/v2/").partition("/manifests/")
+            repository, _manifests, reference = parts.path.removeprefix("/v2/").partition("/manifests/")
             self.manifest(repository, reference, body)
 
     def upload(self, repository: str, query: dict[str, str], body: bytes) -> None:

@@ -246,12 +246,15 @@ VALID: list[tuple[str, Break]] = [
         own("w1", cluster_node_ip="fd00:3::1"))),
     ("numbers from the command line are texts", common(cluster_pods_per_node="110", cluster_api_endpoint_port="7443")),
     ("keepalived in one rack", both(one_rack, keepalived("10.77.1.250"))),
-    ("keepalived in a stretched segment", both(one_rack, own("cp1", cluster_rack="r9", cluster_bgp_as_number=64709), keepalived("10.77.1.250", api_endpoint_vrrp_prefix_length=24))),
-    ("an external balancer by name", common(cluster_api_endpoint_mode="external", cluster_api_endpoint_address="api.example.org", cluster_api_endpoint_port=6443)),
+    ("keepalived in a stretched segment", both(
+        one_rack, own("cp1", cluster_rack="r9", cluster_bgp_as_number=64709), keepalived("10.77.1.250", api_endpoint_vrrp_prefix_length=24))),
+    ("an external balancer by name", common(
+        cluster_api_endpoint_mode="external", cluster_api_endpoint_address="api.example.org", cluster_api_endpoint_port=6443)),
     ("500 pods a node", common(cluster_pods_per_node=500)),
     ("a pool with its own density", own("w1", cluster_pods_per_node=500)),
     ("schedulable control planes only", both(group(workers=[], all=["cp1", "cp2", "cp3"]), common(cluster_node_taints=[]))),
-    ("etcd on hosts of its own", both(group(etcd=["e1", "e2", "e3"]), lambda d: d.own.update({f"e{n}": {"cluster_node_ip": f"10.77.3.{n}"} for n in (1, 2, 3)}))),
+    ("etcd on hosts of its own", both(
+        group(etcd=["e1", "e2", "e3"]), lambda d: d.own.update({f"e{n}": {"cluster_node_ip": f"10.77.3.{n}"} for n in (1, 2, 3)}))),
     ("a mesh without routers", both(*(own(name, cluster_bgp_peers=[]) for name in ("cp1", "cp2", "cp3", "w1", "w2")))),
     ("kernel parameters in every form", common(cluster_kernel_parameters={
         "net/ipv4/conf/eth0.100/rp_filter": 0, "-vm.swappiness": "10", "net.ipv4.conf.*.rp_filter": {"min": 1, "reason": "x"}})),

@@ -17,7 +17,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.filter.kubeadm_config imp
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import kubeadm_config as core
 
-GOLDEN = Path(__file__).parent / "kubeadm_documents.yml"
+GOLDEN = Path(__file__).parent / "kubeadm_documents.yaml.txt"
 CLUSTER: dict[str, Any] = {
     "cluster_name": "lab",
     "kubernetes_version": "v1.36.3",

@@ -40,8 +40,11 @@ POOLS = [
 ]
 
 
-def build(mode: str, pools: t.Any = POOLS) -> dict[tuple[str, str], dict[str, t.Any]]:
-    return {(obj["kind"], obj["metadata"]["name"]): obj for obj in metallb.objects(TEXT, mode, IMAGES, pools)}
+def build(mode: str, pools: t.Any = None) -> dict[tuple[str, str], dict[str, t.Any]]:
+    return {
+        (obj["kind"], obj["metadata"]["name"]): obj
+        for obj in metallb.objects(TEXT, mode, IMAGES, POOLS if pools is None else pools)
+    }
 
 
 def test_when_calico_announces_only_the_controller_is_installed() -> None:
@@ -91,7 +94,7 @@ def test_pools() -> None:
 )
 def test_what_does_not_fit_is_refused(mode: str, pools: t.Any, words: str) -> None:
     with pytest.raises(metallb.MetallbError, match=words):
-        metallb.objects(TEXT, mode, IMAGES, pools)
+        metallb.objects(TEXT, mode, IMAGES, POOLS if pools is None else pools)
 
 
 @pytest.mark.parametrize(("text", "words"), [("", "not a metallb-native.yaml"), ("{", "not YAML")])
