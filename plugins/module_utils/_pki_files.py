@@ -219,6 +219,6 @@ def install(wanted: Installation, why: t.Sequence[str]) -> None:
 def create_user(name: str, description: str) -> None:
     """Create a system user as systemd does it for distributions: a declaration in sysusers.d, which also survives an image update."""
     os.makedirs(SYSUSERS_DIRECTORY, mode=0o755, exist_ok=True)
-    path = os.path.join(SYSUSERS_DIRECTORY, f"bare-metal-kubernetes-{name}.conf")
+    path = os.path.join(SYSUSERS_DIRECTORY, f"{name}.conf")
     write_atomic(path, f'u {name} - "{description}"\n'.encode())
     run(["systemd-sysusers", path], timeout=60)
