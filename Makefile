@@ -92,7 +92,11 @@ test: ## The whole test suite: everything without a lab, then the lab's scenario
 lab-machines: lab-packages
 
 .PHONY: e2e
-e2e: lab-machines ## The scenarios on the lab
+e2e: lab-machines ## The scenarios on the lab that protect users most
+	pytest tests/integration -m "lab and not slow" $(PYTEST_ARGS)
+
+.PHONY: e2e-full
+e2e-full: lab-machines ## All scenarios on the lab: breaks, secrets, repairs of machines (two hours)
 	pytest tests/integration -m lab $(PYTEST_ARGS)
 
 # --- releases

@@ -6,6 +6,8 @@ import base64
 import json
 from pathlib import Path
 
+import pytest
+
 from . import runner
 
 #: a secret shorter than this could stand in an output by chance
@@ -46,6 +48,7 @@ def test_a_second_run_at_once_is_stopped_and_names_the_first() -> None:
     assert second[0].changed() == {}
 
 
+@pytest.mark.slow
 def test_no_secret_is_printed_or_handed_over_on_a_command_line(tmp_path: Path) -> None:
     """A whole first run with -vvv and diffs; the machine's process list is read all the while (it holds every node's)."""
     assert runner.play("reset", "-e", "reset_confirm=bmk").rc == 0

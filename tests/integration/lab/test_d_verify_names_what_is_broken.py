@@ -79,6 +79,7 @@ def _verify(path: Path, tries: int, until: str = "", subject: str = "") -> list[
     return failed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_break_is_named_and_its_end_is_seen(name: str, tmp_path: Path) -> None:
     host, breaks, mends, check, subject = BREAKS[name]
