@@ -361,7 +361,8 @@ def _decide_without_quorum(wanted: Wanted, observed: Observed) -> Decision:
                 return Decision(WAIT, f"the cluster does not answer: {observed.ask_error}")
             return Decision(
                 REFUSE,
-                "it has to be restarted for its new settings. It serves or is too busy to say, so there may be a quorum, but the cluster cannot be asked from here whether the other voters"
+                "it has to be restarted for its new settings. It serves or is too busy to say, so there may be a quorum, "
+                "but the cluster cannot be asked from here whether the other voters"
                 f" are healthy: {observed.ask_error}",
             )
         if not observed.running:

@@ -122,7 +122,8 @@ def expected_objects(documents: t.Sequence[t.Mapping[str, t.Any]]) -> dict[str, 
 class NodeState:
     """What stands on a node. Names are those that are whole; ``cut_off`` are paths of files that are there and cannot be used.
 
-    ``traces`` is whether kubeadm left anything at all; ``kubelet_token`` whether a bootstrap kubeconfig with a token is among it; ``ready`` whether this node's own apiserver says that it is ready. ``registered`` and ``marked``
+    ``traces`` is whether kubeadm left anything at all; ``kubelet_token`` whether a bootstrap kubeconfig with a token is among it;
+    ``ready`` whether this node's own apiserver says that it is ready. ``registered`` and ``marked``
     (as a control plane) are what the API knows of the node, None when it could not be asked.
     """
 

@@ -51,7 +51,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 observation:
-  description: C(error), C(initialised) (there are credentials, so there is a cluster), C(nodes), C(workloads), C(pods), C(services), C(blocks), C(pending_requests).
+  description:
+    - C(error), C(initialised) (there are credentials, so there is a cluster), C(nodes), C(workloads), C(pods), C(services), C(blocks),
+      C(pending_requests).
   returned: always
   type: dict
 """
