@@ -46,11 +46,12 @@ PYTHON_DIRS := $(wildcard plugins tests molecule)
 TYPED := plugins
 
 .PHONY: lint
-lint: setup ## ansible-lint (production), yamllint, ruff, mypy
+lint: setup ## ansible-lint (production), yamllint, shellcheck, ruff, mypy
 	ruff check $(PYTHON_DIRS)
 	ruff format --check $(PYTHON_DIRS)
 	mypy $(TYPED)
 	yamllint --strict .
+	! command -v shellcheck >/dev/null || shellcheck .ci/run $(wildcard tests/tools/* molecule/default/*/*.sh)
 	ansible-lint --offline
 
 .PHONY: format

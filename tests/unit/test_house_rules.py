@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -309,6 +310,14 @@ def test_what_is_shipped_reads_only_what_is_shipped() -> None:
 def test_action_plugins_have_documentation() -> None:
     actions = {path.stem for path in (ROOT / "plugins" / "action").glob("*.py")}
     assert actions <= {path.stem for path in MODULES}
+
+
+def test_filters_have_documentation() -> None:
+    filters = ROOT / "plugins" / "filter"
+    for path in sorted(filters.glob("*.py")):
+        module = importlib.import_module(f"ansible_collections.bare_metal.kubernetes.plugins.filter.{path.stem}")
+        for name in module.FilterModule().filters():
+            assert (filters / f"{name}.yml").is_file(), f"{relative(path)}: {name} has no documentation"
 
 
 @pytest.mark.parametrize("kind", ["module_utils", "plugin_utils"])
