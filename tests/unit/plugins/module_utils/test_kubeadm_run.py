@@ -249,7 +249,7 @@ def test_what_is_stored_in_the_api(
     patches: list[Any] = []
 
     class Api:
-        def __enter__(self) -> Api:
+        def __enter__(self) -> Any:
             return self
 
         def __exit__(self, *_exc: object) -> None:
