@@ -12,7 +12,6 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_build import BuildSource
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_debian import DEFAULT_MIRROR
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_go import ensure_go
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_lock import (
     ARCHITECTURES,
@@ -35,7 +34,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "architecture": {"type": "str", "choices": list(ARCHITECTURES), "default": "amd64"},
     "kubernetes_version": {"type": "str", "default": ""},
     "components": {"type": "list", "elements": "str", "default": []},
-    "debian_mirror": {"type": "str", "default": DEFAULT_MIRROR},
+    "debian_mirror": {"type": "str", "default": ""},
 }
 
 

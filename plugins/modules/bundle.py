@@ -57,7 +57,7 @@ options:
       - Debian archive that the bases of images with tools are made from, for O(source=build).
       - Its security archive is expected at the same URL with C(-security) appended.
     type: str
-    default: http://deb.debian.org/debian
+    default: ""
 attributes:
   check_mode:
     description: >-

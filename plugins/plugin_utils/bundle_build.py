@@ -15,7 +15,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_debian import (
-    DEFAULT_MIRROR,
     DROPPED,
     make_rootfs,
     mmdebstrap_arguments,
@@ -71,7 +70,7 @@ class BuildSource:
         store: BlobStore,
         go: Callable[[], Go],
         say: Callable[[str], None],
-        debian_mirror: str = DEFAULT_MIRROR,
+        debian_mirror: str = "",
     ) -> None:
         self._lock = lock
         self._release = release

@@ -16,7 +16,6 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_go im
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_lock import Base
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import BundleError
 
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 TIMEOUT_SECONDS = 1800
 # What a container never reads, or what differs from one run to the next.
@@ -40,6 +39,7 @@ def mmdebstrap_arguments(
     """The command that writes ``output`` (a tar), with security updates. The packages' order in the lock does not matter.
 
     ``mirror`` is the URL of a Debian archive; its security archive is expected beside it, with ``-security`` appended.
+    Empty takes mmdebstrap's own default, Debian's archive with its security updates.
     """
     return [
         *("mmdebstrap", "--variant=minbase", "--quiet", "--skip=output/dev", f"--architectures={architecture}"),
@@ -47,7 +47,7 @@ def mmdebstrap_arguments(
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _EXCLUDED),
         *((f"--keyring={keyring}",) if keyring else ()),
         *(base.suite, str(output)),
-        *(f"deb {mirror} {base.suite} main", f"deb {mirror}-security {base.suite}-security main"),
+        *((f"deb {mirror} {base.suite} main", f"deb {mirror}-security {base.suite}-security main") if mirror else ()),
     ]
 
 
@@ -69,13 +69,14 @@ def ensure_mmdebstrap(say: Say) -> None:
     )
 
 
-def make_rootfs(base: Base, architecture: str, output: Path, say: Say, mirror: str = DEFAULT_MIRROR) -> None:
+def make_rootfs(base: Base, architecture: str, output: Path, say: Say, mirror: str = "") -> None:
     """Write the tar of a base to ``output``; a :class:`BundleError` says what failed and what to do."""
     ensure_mmdebstrap(say)
+    archive = mirror or "Debian's own archive"
     _run(
         mmdebstrap_arguments(base, architecture, mirror, output, KEYRING if KEYRING.exists() else None),
         {"SOURCE_DATE_EPOCH": "0"},
-        f"Making the Debian {base.suite} base {base.name!r} failed. Check that {mirror} (and http_proxy) can be reached, and the "
+        f"Making the Debian {base.suite} base {base.name!r} failed. Check that {archive} (and http_proxy) can be reached, and the "
         "free space of the temporary directory.",
     )
 

@@ -27,7 +27,6 @@ PACKAGES = (
     "debian-archive-keyring",
     "openssh-client",
 )
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 
 # podman's default for both limits.
 LIMIT_MAXIMUM = 1048576
@@ -68,7 +67,7 @@ def _entries(text: str) -> Iterable[tuple[str, list[str], list[str]]]:
 
 
 def debian_mirror(texts: Iterable[str], codename: str) -> str:
-    """The mirror that the host takes its own Debian from; Debian's own if none is configured.
+    """The mirror that the host takes its own Debian from; empty (mmdebstrap's default) if none is configured.
 
     :param texts: contents of the host's apt sources. :param codename: the host's release.
     """
@@ -76,7 +75,7 @@ def debian_mirror(texts: Iterable[str], codename: str) -> str:
         for uri, suites, components in _entries(text):
             if codename in suites and "main" in components:
                 return uri
-    return DEFAULT_MIRROR
+    return ""
 
 
 def apt_proxy_options(dump: str) -> list[str]:

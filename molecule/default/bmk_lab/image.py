@@ -50,7 +50,7 @@ def mmdebstrap_argv(mirror: str, proxies: list[str], target: Path, recipe: Path 
         f'--customize-hook=chown -R 0:0 "$1"/etc/systemd/system "$1"/etc/ssh/sshd_config.d && sh {recipe}/customize.sh "$1"',
         SUITE,
         str(target),
-        f"deb [signed-by={KEYRING}] {mirror} {SUITE} main",
+        *([f"deb [signed-by={KEYRING}] {mirror} {SUITE} main"] if mirror else []),
     ]
 
 

@@ -39,13 +39,13 @@ Components: main
             "http://two.example/debian/",
         ),
         (["deb http://other.example/apt stable main\n", DEB822], "http://mirror.example/debian"),
-        (["# deb http://off.example/debian bookworm main\n"], machine.DEFAULT_MIRROR),
+        (["# deb http://off.example/debian bookworm main\n"], ""),
         (
             ["Types: deb\nURIs: http://off.example\nSuites: bookworm\nComponents: main\nEnabled: no\n"],
-            machine.DEFAULT_MIRROR,
+            "",
         ),
-        (["Types: deb-src\nURIs: http://src.example\nSuites: bookworm\nComponents: main\n"], machine.DEFAULT_MIRROR),
-        ([], machine.DEFAULT_MIRROR),
+        (["Types: deb-src\nURIs: http://src.example\nSuites: bookworm\nComponents: main\n"], ""),
+        ([], ""),
     ],
 )
 def test_the_hosts_own_mirror_is_found(texts: list[str], expected: str) -> None:

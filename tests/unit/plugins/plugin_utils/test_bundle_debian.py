@@ -74,3 +74,8 @@ def test_the_epoch_is_fixed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/bin")
     subject.make_rootfs(BASE, "amd64", tmp_path / "out.tar", lambda text: None)
     assert (tmp_path / "seen").read_text() == "0 C\n"
+
+
+def test_without_a_mirror_mmdebstrap_decides() -> None:
+    arguments = subject.mmdebstrap_arguments(BASE, "amd64", "", "out.tar")
+    assert arguments[-2:] == ["trixie", "out.tar"]
