@@ -23,5 +23,9 @@ class ActionModule(ActionBase):
         for key in ("token", "ca_cert_hash"):
             if found and found.get(key):
                 arguments[key] = found[key]
-        result.update(self._execute_module(module_name="bare_metal.kubernetes.kubeadm", module_args=arguments, task_vars=task_vars))
+        result.update(
+            self._execute_module(
+                module_name="bare_metal.kubernetes.kubeadm", module_args=arguments, task_vars=task_vars
+            )
+        )
         return result
