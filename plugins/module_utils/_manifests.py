@@ -23,6 +23,8 @@ Object = dict[str, t.Any]
 
 # Written by the server; never part of what is wanted.
 SERVER_METADATA = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+# Where Calico's datastore keeps the metadata of a custom resource that one of its programs wrote.
+CALICO_METADATA = "projectcalico.org/metadata"
 SERVER_ANNOTATIONS = ("deprecated.daemonset.template.generation", "deployment.kubernetes.io/revision")
 # The groups that kube-apiserver serves itself; a kind of any other group is a custom resource.
 BUILT_IN_GROUPS = frozenset(
@@ -131,6 +133,16 @@ def prepare(objects: t.Sequence[t.Any], owner: str) -> list[Object]:
     return sorted(prepared.values(), key=phase)
 
 
+def _moved_labels(meta: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Labels that Calico's datastore moved into its annotation when a Calico program wrote the object: they are not lost."""
+    kept = (meta.get("annotations") or {}).get(CALICO_METADATA)
+    try:
+        stored = json.loads(kept) if kept else {}
+    except ValueError:
+        return {}
+    return dict(stored.get("labels") or {}) if isinstance(stored, dict) else {}
+
+
 def comparable(obj: t.Mapping[str, t.Any]) -> Object:
     """Return a copy without what the server writes: two comparable forms are equal when nothing that matters differs."""
     result = copy.deepcopy({key: value for key, value in obj.items() if key != "status"})
@@ -138,6 +150,7 @@ def comparable(obj: t.Mapping[str, t.Any]) -> Object:
     if isinstance(meta, dict):
         for key in SERVER_METADATA:
             meta.pop(key, None)
+        meta["labels"] = {**_moved_labels(meta), **(meta.get("labels") or {})}
         for key in SERVER_ANNOTATIONS:
             (meta.get("annotations") or {}).pop(key, None)
         for key in ("labels", "annotations", "finalizers"):

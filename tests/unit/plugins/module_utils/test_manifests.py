@@ -51,6 +51,18 @@ def test_what_is_no_object_is_refused_with_all_reasons(objects: list[t.Any], wor
         rules.prepare(objects, "o")
 
 
+def test_a_label_that_calico_moved_into_its_annotation_is_still_there() -> None:
+    wanted = make("FelixConfiguration", metadata={"labels": {"bare-metal.kubernetes/owner": "calico"}})
+    kept = {"projectcalico.org/metadata": json.dumps({"labels": {"bare-metal.kubernetes/owner": "calico"}})}
+    moved = make("FelixConfiguration", metadata={"annotations": kept})
+    lost = make("FelixConfiguration", metadata={"annotations": {"projectcalico.org/metadata": "{}"}})
+    would = make("FelixConfiguration", metadata={"annotations": kept, **wanted["metadata"]})
+    assert rules.change_of(wanted, moved, would) is None
+    change = rules.change_of(wanted, lost, would)
+    assert change is not None
+    assert change.action == "update"
+
+
 def test_the_same_name_in_two_groups_or_namespaces_is_two_objects() -> None:
     given = [make("X", api="a.b/v1"), make("X", api="c.d/v1"), make("X", metadata={"namespace": "n"}), make("X")]
     assert len(rules.prepare(given, "o")) == 4
