@@ -62,6 +62,9 @@ def test_command_is_run_by_somebody(command: str) -> None:
     if "make" in proof:
         assert proof["make"] == command.split()[1]
         assert proof["make"] in reached(), f"CI does not reach make {proof['make']}"
+    elif "suite" in proof:
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        assert re.search(rf"^{proof['suite']}:.*\n\tpytest ", makefile, re.MULTILINE)
     elif "file" in proof:
         assert proof["text"] in (ROOT / proof["file"]).read_text(encoding="utf-8")
     else:
