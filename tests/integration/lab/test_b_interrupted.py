@@ -12,6 +12,7 @@ from . import runner
 KILLS = 7
 
 
+@pytest.mark.slow
 def test_runs_killed_all_over_the_first_installation_are_mended_by_the_next() -> None:
     """From bare machines: each run is killed at a later task than the one before, the last one runs to its end."""
     assert runner.play("reset", "-e", "reset_confirm=bmk").rc == 0
