@@ -59,7 +59,7 @@ verdicts:
   returned: always
   type: list
   elements: dict
-values: {description: What the kernel has after the call., returned: always, type: dict}
+live: {description: What the kernel has after the call., returned: always, type: dict}
 """
 
 from dataclasses import asdict
@@ -99,7 +99,7 @@ def main() -> None:
     result = dict(
         changed=outcome.changed,
         verdicts=[asdict(verdict) for verdict in bad],
-        values=outcome.values,
+        live=outcome.values,
         diff=outcome.diff if module._diff else [],
     )
     if failing and (act or params["state"] == "verified"):
