@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_lock import load_lock
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import (
     BundleError,
     BundleImage,
@@ -59,9 +60,22 @@ def bundle_image(manifest: Mapping[str, Any], name: str) -> dict[str, Any]:
         raise AnsibleFilterError(f"bundle_image: {error}") from error
 
 
+def bundle_kubernetes_version(release_set: str, kubernetes_version: str = "") -> str:
+    """The version of Kubernetes that a release set of the lock gives, such as ``v1.36.3``. Needs no bundle."""
+    try:
+        return load_lock().release(release_set, kubernetes_version).versions["kubernetes"]
+    except BundleError as error:
+        raise AnsibleFilterError(f"bundle_kubernetes_version: {error}") from error
+
+
 class FilterModule:
     """Entry point for Ansible."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names of the filters."""
-        return {"bundle_files": bundle_files, "bundle_images": bundle_images, "bundle_image": bundle_image}
+        return {
+            "bundle_files": bundle_files,
+            "bundle_images": bundle_images,
+            "bundle_image": bundle_image,
+            "bundle_kubernetes_version": bundle_kubernetes_version,
+        }

@@ -30,6 +30,8 @@ KUBERNETES_PATHS = (
     "/var/lib/kubelet/config.yaml",
     "/var/lib/etcd/member",
 )
+# The kubelet's own credentials: kubeadm leaves them when it ends, and they stay until a reset.
+MEMBER_PATH = "/etc/kubernetes/kubelet.conf"
 OTHER_DISTRIBUTIONS = {
     "k3s": "/etc/rancher/k3s",
     "rke2": "/etc/rancher/rke2",
@@ -233,9 +235,15 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         "listeners": observe_listeners([int(entry["port"]) for entry in requirements.get("ports") or ()]),
         "kubernetes_paths": [path for path in KUBERNETES_PATHS if os.path.exists(path)],
         "other_distributions": sorted(name for name, path in OTHER_DISTRIBUTIONS.items() if os.path.exists(path)),
+        "kubelet_version": member_version() if requirements.get("kubernetes_version") else "",
         "managed": bool(requirements.get("state_dir")) and os.path.isdir(requirements["state_dir"]),
         "network_managers": [name for name in ("systemd-networkd", "NetworkManager") if _is_active(name)],
     }
+
+
+def member_version(kubeconfig: str = MEMBER_PATH) -> str:
+    """The version of the installed kubelet, such as ``v1.36.3``, of a machine that has joined a cluster; else an empty string."""
+    return _output(["kubelet", "--version"]).strip().rpartition(" ")[2] if os.path.exists(kubeconfig) else ""
 
 
 def _is_active(unit: str) -> bool:
@@ -320,7 +328,7 @@ def _socket_owners(wanted: set[int]) -> dict[int, str]:
 
 def judge(machine: Machine, requirements: t.Mapping[str, t.Any]) -> list[Problem]:
     """Compare a machine with what is required of it. A requirement that is not given is not checked."""
-    checks = (_judge_size, _judge_system, _judge_addresses, _judge_disks, _judge_ports, _judge_state)
+    checks = (_judge_size, _judge_system, _judge_addresses, _judge_disks, _judge_ports, _judge_state, _judge_version)
     return [problem for check in checks for problem in check(machine, requirements)]
 
 
@@ -498,6 +506,18 @@ def _judge_state(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Pr
             ", ".join(machine["kubernetes_paths"]),
             f"{need['state_dir']} does not exist, so this collection did not write them, and it does not take over foreign clusters.",
             "Run 'kubeadm reset' and remove them, if that cluster is not needed any more.",
+        )
+
+
+def _judge_version(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    wanted = need.get("kubernetes_version")
+    if wanted and machine["kubelet_version"] not in ("", wanted):
+        yield Problem(
+            "kubernetes_version",
+            f"this node is in a cluster, and the inventory asks for Kubernetes {wanted}",
+            machine["kubelet_version"],
+            "An upgrade has its own order (control planes one minor version at a time, kubelets after them); this run does not keep it.",
+            f"Set cluster_kubernetes_version (or cluster_release_set) back to what gives {machine['kubelet_version']}, or reset the node.",
         )
 
 

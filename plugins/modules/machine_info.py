@@ -36,6 +36,7 @@ options:
       ports: {description: 'TCP ports (C(port)) that only one process (C(process), at most 15 characters) may listen on.', type: list, elements: dict}
       packages: {description: 'Packages by family (V(debian), V(redhat)); the missing ones are returned, not refused.', type: dict}
       commands: {description: Programs whose paths are returned., type: list, elements: str}
+      kubernetes_version: {description: 'The version that a node of a cluster has to run already, such as V(v1.36.3).', type: str}
       state_dir: {description: Directory that exists on hosts which this collection manages., type: str}
   waivers:
     description: Reasons by name of the check; a waived problem is returned and warned of, but does not fail.
@@ -82,6 +83,7 @@ REQUIREMENTS = dict(
     ports=dict(type="list", elements="dict"),
     packages=dict(type="dict"),
     commands=dict(type="list", elements="str"),
+    kubernetes_version=dict(type="str"),
     state_dir=dict(type="str"),
 )
 

@@ -25,7 +25,13 @@ RECAP = re.compile(r"^(?P<host>\S+)\s+: ok=(?P<ok>\d+)\s+changed=(?P<changed>\d+
 
 def measure(playbook: str, *arguments: str) -> dict[str, object]:
     """Run a playbook and return ``{wall_seconds, controller_cpu_seconds, roles: {role: seconds}, tasks: {host: n}, changed}``."""
-    argv = [str(Path(sys.executable).with_name("ansible-playbook")), f"bare_metal.kubernetes.{playbook}", "-i", "inventories/lab", *arguments]
+    argv = [
+        str(Path(sys.executable).with_name("ansible-playbook")),
+        f"bare_metal.kubernetes.{playbook}",
+        "-i",
+        "inventories/lab",
+        *arguments,
+    ]
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}
     cpu_before = os.times()
     begun = last = time.monotonic()

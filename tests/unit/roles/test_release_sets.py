@@ -134,6 +134,7 @@ def evaluate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         yaml.safe_dump(
             {
                 "control_plane": {"hosts": {"control1": {"ansible_host": "192.0.2.1"}}},
+                "workers": {"hosts": {"dense1": {"ansible_host": "192.0.2.2", "cluster_pods_per_node": 500}}},
                 "all": {
                     "vars": {
                         "ansible_connection": "local",
@@ -243,6 +244,12 @@ def test_rendered_objects_have_the_images_of_the_set(
             containers = entry["spec"]["template"]["spec"]["containers"]
             found[entry["metadata"]["name"]] = {container["image"].partition("@")[0] for container in containers}
     assert found == wanted
+
+
+def test_the_densest_node_decides_the_size_of_all_blocks(values: dict[str, Any]) -> None:
+    """Evaluated on a control plane of 110 pods, in a cluster with a worker of 500: 256 addresses a block."""
+    pools = [entry for entry in values["__calico_objects"] if entry["kind"] == "IPPool"]
+    assert [pool["spec"]["blockSize"] for pool in pools] == [24]
 
 
 def test_typha_is_in_the_built_set_and_refused_in_the_stable_one(evaluate: tuple[str, Evaluate, Path]) -> None:

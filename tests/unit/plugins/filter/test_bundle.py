@@ -51,6 +51,19 @@ def test_entries_are_plain_data(name: str, argument: Any, expected: Any) -> None
 
 
 @pytest.mark.parametrize(
+    ("release_set", "wanted", "version"), [("built", "", "v1.36.3"), ("built", "v1.36.1", "v1.36.1")]
+)
+def test_the_version_of_kubernetes_needs_no_bundle(release_set: str, wanted: str, version: str) -> None:
+    assert FILTERS["bundle_kubernetes_version"](release_set, wanted) == version
+
+
+@pytest.mark.parametrize(("release_set", "wanted"), [("bilt", ""), ("built", "v1.36.33")])
+def test_an_unknown_version_is_named(release_set: str, wanted: str) -> None:
+    with pytest.raises(AnsibleFilterError, match=r"bundle_kubernetes_version: .*Did you mean"):
+        FILTERS["bundle_kubernetes_version"](release_set, wanted)
+
+
+@pytest.mark.parametrize(
     ("name", "argument"), [("bundle_files", ["kublet"]), ("bundle_images", ["paus"]), ("bundle_image", "paus")]
 )
 def test_errors_name_the_filter_and_suggest(name: str, argument: Any) -> None:

@@ -37,6 +37,7 @@ FITTING: dict[str, Any] = {
     "listeners": {},
     "kubernetes_paths": [],
     "other_distributions": [],
+    "kubelet_version": "",
     "managed": False,
 }
 NEED: dict[str, Any] = {
@@ -53,6 +54,7 @@ NEED: dict[str, Any] = {
     "min_mtu": 1500,
     "min_free_mib": {"/": 10240},
     "ports": [{"port": 6443, "process": "kube-apiserver"}],
+    "kubernetes_version": "v1.36.3",
     "state_dir": "/var/lib/bare-metal-kubernetes",
 }
 
@@ -100,6 +102,8 @@ def test_a_machine_that_fits_has_no_problems() -> None:
         ("listeners", {"6443": ["kube-apiserver", "nginx"]}, "ports"),
         ("listeners", {"6443": ["?"]}, "ports"),
         ("other_distributions", ["k3s"], "other_distribution"),
+        ("kubelet_version", "v1.35.4", "kubernetes_version"),
+        ("kubelet_version", "v1.36.30", "kubernetes_version"),
         ("kubernetes_paths", ["/etc/kubernetes/kubelet.conf"], "stale_cluster"),
     ],
 )
@@ -117,6 +121,7 @@ def test_each_problem_is_found_explained_and_not_checked_unless_asked(path: str,
     [
         ("listeners", {"6443": ["kube-apiserver"]}),
         ("listeners", {"22": ["sshd"]}),
+        ("kubelet_version", "v1.36.3"),
         ("os|version_id", "12"),
         ("kernel", "5.13"),
         ("kernel", "10.0-rc1"),
@@ -124,6 +129,16 @@ def test_each_problem_is_found_explained_and_not_checked_unless_asked(path: str,
 )
 def test_what_is_no_problem(path: str, value: Any) -> None:
     assert checks(changed(path, value)) == []
+
+
+def test_only_a_node_that_joined_has_a_version_to_keep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(
+        core, "_output", lambda argv: "Kubernetes v1.36.3\n" if argv == ["kubelet", "--version"] else ""
+    )
+    kubeconfig = tmp_path / "kubelet.conf"
+    assert core.member_version(str(kubeconfig)) == ""
+    kubeconfig.write_text("")
+    assert core.member_version(str(kubeconfig)) == "v1.36.3"
 
 
 def test_a_minor_version_stands_for_its_major() -> None:
