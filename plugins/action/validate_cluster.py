@@ -36,6 +36,7 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 REFERENCE = re.compile(r"\{\{\s*\w+\s*\}\}")
 # A value may not unfold (YAML aliases of aliases) into more than this many parts, or be nested deeper.
 MOST_PARTS, DEEPEST = 20_000, 40
+CONTROLLER = "localhost"
 EVALUATED_GROUPS = (*CLUSTER_GROUPS, "bundle_server")
 
 
@@ -132,6 +133,7 @@ class Inventory:
             specs=self._specs,
             kubernetes_versions={name: lock.kubernetes_versions(name) for name in lock.release_sets},
             unbuildable=dict(_unbuildable(lock)),
+            controller=self._host(CONTROLLER, True),
         )
 
     def _host(self, name: str, evaluated: bool) -> Host:

@@ -25,7 +25,7 @@ options:
   seconds:
     description: How long the lease holds without being renewed.
     type: int
-    default: 3600
+    default: 14400
   break:
     description: A holder, as a refusal prints it (C(user@host)), whose lease is broken.
     type: str
@@ -81,7 +81,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
-            "seconds": {"type": "int", "default": 3600},
+            "seconds": {"type": "int", "default": 14400},
             "break": {"type": "str", "default": ""},
             "state_dir": {"type": "path", "default": "/var/lib/bare-metal-kubernetes"},
             "run": {"type": "dict"},

@@ -44,7 +44,8 @@ class ClusterInput:
     """An inventory and what it is judged by.
 
     ``groups``: every group with all its hosts, those of child groups too. ``kubernetes_versions``: what the lock file has for each release set.
-    ``unbuildable``: release sets that ``cluster_bundle_source: build`` cannot make, and why.
+    ``unbuildable``: release sets that ``cluster_bundle_source: build`` cannot make, and why. ``controller``: the variables that the controller's
+    own tasks see, which fill the bundle.
     """
 
     hosts: Sequence[Host]
@@ -52,6 +53,7 @@ class ClusterInput:
     specs: Specs
     kubernetes_versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     unbuildable: Mapping[str, str] = field(default_factory=dict)
+    controller: Host | None = None
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,37 @@ def one_value_in_the_cluster(view: View) -> Iterator[Problem]:
             )
 
 
+# What fills a bundle and names it; the controller and the hosts that serve it have to read it as the nodes do.
+BUNDLE_VARIABLES = (
+    "cluster_architecture",
+    "cluster_bundle_cache_dir",
+    "cluster_bundle_mirror_url",
+    "cluster_bundle_registry",
+    "cluster_bundle_source",
+    "cluster_kubernetes_version",
+    "cluster_release_set",
+)
+
+
+@rule
+def one_bundle(view: View) -> Iterator[Problem]:
+    """The bundle is filled on the controller, which sees no variables of a group of nodes."""
+    others = [*([view.input.controller] if view.input.controller else []), *view.group("bundle_server")]
+    for name in BUNDLE_VARIABLES:
+        wanted = view.common(name)
+        for host in others if wanted is not None else ():
+            if host.variables.get(name, wanted) != wanted:
+                yield Problem(
+                    name,
+                    f"is {shown(name, wanted)} for the cluster's hosts, but {host.name} "
+                    f"{'fills' if host is view.input.controller else 'serves'} the bundle and sees another value",
+                    "set it for all hosts (group_vars/all), not for a group of nodes",
+                    shown(name, host.variables[name]),
+                    (host.name,),
+                    next((view.source(member, name) for member in view.members if view.source(member, name)), ""),
+                )
+
+
 # --- topology
 
 

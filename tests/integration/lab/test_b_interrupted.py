@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from . import runner
 
 #: how many kills are spread over the tasks of a first run
 KILLS = 7
 
 
-@pytest.mark.slow
 def test_runs_killed_all_over_the_first_installation_are_mended_by_the_next() -> None:
     """From bare machines: each run is killed at a later task than the one before, the last one runs to its end."""
     assert runner.play("reset", "-e", "reset_confirm=bmk").rc == 0
@@ -32,7 +29,6 @@ def test_runs_killed_all_over_the_first_installation_are_mended_by_the_next() ->
     assert once_more.changed() == {}, once_more.output
 
 
-@pytest.mark.slow
 def test_a_kubeadm_init_cut_in_the_middle_is_finished_by_the_next_run() -> None:
     """The node's own process is killed, not the controller's: half of the files are there, nothing runs."""
     assert runner.play("reset", "-e", "reset_confirm=bmk").rc == 0

@@ -11,6 +11,15 @@ import pytest
 
 from . import runner
 
+
+def _dropped(chain: str, what: str) -> tuple[str, str]:
+    """Commands that drop packets in a table of our own before anyone else sees them, and that take the table away."""
+    table = "inet bmk_break"
+    rules = f"add table {table}; add chain {table} c {{ type filter hook {chain} priority -300; }}; add rule {table} c {what} drop"
+    return f"nft '{rules}'", f"nft delete table {table}"
+
+
+# name: (host, command that breaks, command that mends, the row's check, what its subject holds)
 BREAKS = {
     "etcd": ("cp2", "systemctl stop etcd", "systemctl start etcd", "etcd", "cp2"),
     "api": (
@@ -29,6 +38,21 @@ BREAKS = {
         "bgp node",
         "worker1",
     ),
+    "bgp of the other side": (
+        "worker2",
+        *_dropped("prerouting", "ip saddr 10.77.2.254"),
+        "bgp router",
+        "tor2",
+    ),
+    "pod routes": (
+        "tor1",
+        "vtysh -c 'configure terminal' -c 'route-map TO-NODES deny 5'",
+        "vtysh -c 'configure terminal' -c 'no route-map TO-NODES deny 5'",
+        "pod routes",
+        "worker1",
+    ),
+    "pod to pod": ("worker2", *_dropped("forward", "tcp dport 8080"), "pod to pod", "worker2"),
+    "cluster ip": ("worker1", *_dropped("prerouting", "ip daddr 10.96.0.0/16 tcp dport 80"), "cluster ip", "worker1"),
     "certificate": (
         "worker1",
         "mv /var/lib/kubelet/pki/kubelet-server-current.pem /root/server.pem",

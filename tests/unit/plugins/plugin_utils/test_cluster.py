@@ -39,6 +39,7 @@ class Draft:
     given: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     unbuildable: dict[str, str] = field(default_factory=dict)
+    controller: dict[str, Any] = field(default_factory=dict)
 
     def build(self) -> ClusterInput:
         names = sorted({name for group in self.groups.values() for name in group})
@@ -50,6 +51,7 @@ class Draft:
             specs=SPECS,
             kubernetes_versions=VERSIONS,
             unbuildable=self.unbuildable,
+            controller=Host("localhost", {**self.common, **self.controller}),
         )
 
 
@@ -129,6 +131,9 @@ CASES: list[tuple[str, Break, str]] = [
     ("known_names", lambda d: d.given.update(clutser_pods_per_node=""), "-> warning misspelt"),
     ("one_value_in_the_cluster", own("w1", cluster_domain="other.local"), "'other.local' on w1"),
     ("one_value_in_the_cluster", own("w1", cluster_pod_cidrs=["10.10.0.0/16"]), "one value in a cluster"),
+    ("one_bundle", lambda d: d.controller.update(cluster_release_set="built"), "but localhost fills the bundle and sees another value"),
+    ("one_bundle", lambda d: d.controller.update(cluster_kubernetes_version="v1.36.1"), "sees another value"),
+    ("one_bundle", both(group(bundle_server=["b1"]), lambda d: d.own.update(b1={"cluster_architecture": "arm64"})), "but b1 serves the bundle"),
     ("groups_exist", group(control_plane=[]), "has no hosts"),
     ("groups_exist", lambda d: d.groups.pop("etcd"), "does not exist"),
     ("etcd_can_vote", group(etcd=["cp1", "cp2"]), "quorum of 2 survives 0 failures, as 1 members do"),
