@@ -1,0 +1,177 @@
+"""The other choices, on a small second lab: three servers in one network that are everything in one (as `inventories/minimal`), a VRRP address for
+the API, the bundle pushed by the controller, LoadBalancer addresses announced by ARP.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from . import runner
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[3]
+NAME, OCTETS = "labone", "10.242"
+ADDRESS, PORT = f"{OCTETS}.1.100", 8443
+SERVERS = {"server1": 11, "server2": 12, "server3": 13}
+GROUPS = {
+    "lab": {
+        "children": {
+            "lab_nodes": {
+                "children": {
+                    "control_plane": {"hosts": {name: {"lab_legs": {"rack1": n}} for name, n in SERVERS.items()}},
+                    "etcd": {"children": {"control_plane": None}},
+                    "workers": None,
+                }
+            },
+            "routers": {"hosts": {"gateway": {"lab_legs": {"rack1": 254, "edge": 251}}}},
+            "outside": {"hosts": {"client": {"lab_legs": {"edge": 10}}}},
+        }
+    }
+}
+CHOICES = {
+    "lab_name": NAME,
+    "lab_network": f"{OCTETS}.0.0/16",
+    "cluster_bundle_registry": "",
+    "cluster_node_taints": [],
+    "cluster_api_endpoint_mode": "keepalived",
+    "cluster_api_endpoint_address": ADDRESS,
+    "cluster_api_endpoint_port": PORT,
+    "cluster_load_balancer_mode": "metallb_l2",
+    "cluster_load_balancer_pools": [{"name": "default", "addresses": [f"{OCTETS}.1.200-{OCTETS}.1.220"]}],
+    "cluster_kube_proxy_mode": "iptables",
+}
+KUBECTL = f"kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://{ADDRESS}:{PORT}"
+
+
+@pytest.fixture(scope="module")
+def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped lab's connection and its allowances for containers, with the choices above."""
+    directory = tmp_path_factory.mktemp("inventory")
+    shipped = ROOT / "inventories" / "lab" / "group_vars"
+    (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": GROUPS}}))
+    (directory / "group_vars/all").mkdir(parents=True)
+    (directory / "group_vars/lab").symlink_to(shipped / "lab")
+    (directory / "group_vars/routers.yml").symlink_to(shipped / "routers.yml")
+    common: dict[str, object] = {}
+    for part in ("lab.yml", "cluster.yml"):
+        common |= yaml.safe_load((shipped / "all" / part).read_text())
+    (directory / "group_vars/all/all.yml").write_text(yaml.safe_dump(common | CHOICES))
+    nodes = yaml.safe_load((shipped / "lab_nodes.yml").read_text())
+    (directory / "group_vars/lab_nodes.yml").write_text(yaml.safe_dump({"lab_volumes": nodes["lab_volumes"]}))
+    return directory
+
+
+def podman(*arguments: str) -> str:
+    return subprocess.run(["podman", *arguments], capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def on(server: str, command: str, check: bool = True) -> str:
+    """A shell command on a server; through podman, because a cut connection would say nothing of the cluster."""
+    argv = ["podman", "exec", f"{NAME}-{server}", "sh", "-c", command]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False)
+    assert not check or done.returncode == 0, f"{server}: {command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def machines(inventory: Path, run: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[[str], object]:
+    """A function that runs one of the lab's own playbooks."""
+    return lambda play: run("ansible-playbook", "-i", inventory, ROOT / "molecule/default" / f"{play}.yml", timeout=600)
+
+
+@pytest.fixture(scope="module")
+def cluster(inventory: Path, machines: Callable[[str], object]) -> Iterator[runner.Run]:
+    """The machines and, on them, the first run."""
+    machines("destroy")
+    machines("create")
+    try:
+        yield runner.play("site", inventory=inventory)
+    finally:
+        machines("destroy")
+
+
+def holders() -> list[str]:
+    """Servers that have the API's address."""
+    return [name for name in SERVERS if f"inet {ADDRESS}/" in on(name, "ip -4 address show", check=False)]
+
+
+def wait_for(what: Callable[[], bool], tries: int = 60) -> bool:
+    for _try in range(tries):
+        if what():
+            return True
+        time.sleep(1)
+    return False
+
+
+def test_the_first_run_makes_a_whole_cluster(cluster: runner.Run) -> None:
+    assert cluster.rc == 0, cluster.output
+    assert ", 0 failed" in cluster.output
+    assert re.search(rf"load balancer +{OCTETS}\.1\.2\d\d from client +ok", cluster.output), cluster.output
+
+
+def test_one_server_has_the_address_and_all_use_it(cluster: runner.Run) -> None:
+    assert len(holders()) == 1
+    for name in SERVERS:
+        assert f"https://{ADDRESS}:{PORT}" in on(name, "cat /etc/kubernetes/kubelet.conf")
+
+
+def test_a_silent_stream_is_not_cut_and_the_second_run_changes_nothing(cluster: runner.Run, inventory: Path) -> None:
+    """A watch on objects that do not change, through the address, as long as a run without changes takes (longer than a proxy's usual minute)."""
+    client = next(name for name in SERVERS if name not in holders())
+    watch = subprocess.Popen(
+        ["podman", "exec", f"{NAME}-{client}", "sh", "-c", f"timeout 90 {KUBECTL} get namespaces -w; echo ended $?"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    second = runner.play("site", inventory=inventory)
+    assert second.rc == 0, second.output
+    assert second.changed() == {}
+    told, _ = watch.communicate(timeout=120)
+    assert "ended 124" in told, told
+
+
+def test_the_address_moves_when_its_server_is_lost_and_stays_when_it_returns(
+    cluster: runner.Run, machines: Callable[[str], object]
+) -> None:
+    (lost,) = holders()
+    others = [name for name in SERVERS if name != lost]
+    podman("stop", "-t", "0", f"{NAME}-{lost}")
+    try:
+        assert wait_for(lambda: any(f"inet {ADDRESS}/" in on(name, "ip -4 address show") for name in others))
+        for name in others:
+            ask = f"{KUBECTL} get --raw=/readyz --request-timeout=5s"
+            assert wait_for(lambda name=name, ask=ask: on(name, ask, check=False) == "ok")  # type: ignore[misc]
+    finally:
+        machines("create")
+    assert wait_for(lambda: len(holders()) == 1)
+    assert holders() != [lost]
+
+
+def test_the_address_leaves_a_server_whose_api_is_not_ready_anywhere(cluster: runner.Run) -> None:
+    """HAProxy on a server sends to every apiserver, so its own may be away; without its HAProxy the address has to go."""
+    (holder,) = holders()
+    on(holder, "systemctl stop haproxy")
+    try:
+        assert wait_for(lambda: holders() not in ([holder], []))
+    finally:
+        on(holder, "systemctl start haproxy")
+
+
+def test_verify_sees_it_whole_again(cluster: runner.Run, inventory: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+
+    def whole() -> bool:
+        runner.play("verify", "-e", f"verification_report_path={report}", inventory=inventory)
+        return not [row for row in json.loads(report.read_text())["rows"] if row["result"] == "failed"]
+
+    assert wait_for(whole, 20), report.read_text()
