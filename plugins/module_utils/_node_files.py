@@ -20,7 +20,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _systemd
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _originals, _systemd
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._atomic import (
     FileState,
     file_state,
@@ -87,6 +87,7 @@ class Desired:
     files: tuple[FileSpec, ...] = ()
     absent: tuple[str, ...] = ()
     services: tuple[ServiceSpec, ...] = ()
+    state_dir: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ ARGUMENTS: dict[str, t.Any] = dict(
     directories=dict(type="list", elements="dict", default=[], options=DIRECTORY),
     absent=dict(type="list", elements="path", default=[]),
     services=dict(type="list", elements="dict", default=[], options=SERVICE),
+    state_dir=dict(type="path", default="/var/lib/bare-metal-kubernetes"),
     secret_contents=dict(type="dict", default={}, no_log=True),
 )
 
@@ -181,6 +183,7 @@ def parse(params: t.Mapping[str, t.Any], default_owner: str, default_group: str)
         each("files", lambda entry: _file(entry, secrets, default_owner, default_group)),
         each("absent", _removable),
         each("services", _service),
+        params.get("state_dir") or "",
     )
     problems += _contradictions([f.path for f in desired.files], [d.path for d in desired.directories], desired.absent)
     if problems:
@@ -519,7 +522,7 @@ def apply(desired: Desired, observed: Observed, changes: t.Sequence[Change]) -> 
     """Carry out a plan; raise one :class:`NodeFilesError` with everything that did not work."""
     problems = _apply_directories(desired, changes)
     problems = problems or validate_files(desired, changes, check_mode=False)
-    problems = problems or [*_apply_files(desired, changes), *_apply_absent(changes)]
+    problems = problems or [*_apply_files(desired, observed, changes), *_apply_absent(changes)]
     problems = problems or _apply_services(desired, observed, changes)
     if problems:
         raise NodeFilesError(problems)
@@ -540,7 +543,7 @@ def _apply_directories(desired: Desired, changes: t.Sequence[Change]) -> list[st
     return problems
 
 
-def _apply_files(desired: Desired, changes: t.Sequence[Change]) -> list[str]:
+def _apply_files(desired: Desired, observed: Observed, changes: t.Sequence[Change]) -> list[str]:
     problems = []
     specs = {file.path: file for file in desired.files}
     for change in changes:
@@ -551,12 +554,20 @@ def _apply_files(desired: Desired, changes: t.Sequence[Change]) -> list[str]:
             uid, gid = _known_ids(spec)
             if change.verbs[0] in ("create", "replace"):
                 os.makedirs(os.path.dirname(spec.path), mode=0o755, exist_ok=True)
+                if _takes_the_place(spec, change, observed):
+                    _originals.keep(spec.path, desired.state_dir)
                 write_atomic(spec.path, spec.content, spec.mode, uid, gid)
             else:
                 _set_rights(spec)
         except (OSError, NodeFilesError) as exc:
             problems.append(f"{spec.path}: {exc}")
     return problems
+
+
+def _takes_the_place(spec: FileSpec, change: Change, observed: Observed) -> bool:
+    """Is a file of someone else replaced by one that carries our mark?"""
+    replaced = change.verbs[0] == "replace" and _originals.is_marked(spec.content)
+    return replaced and not _originals.is_marked(observed.contents.get(spec.path, b""))
 
 
 def _apply_absent(changes: t.Sequence[Change]) -> list[str]:

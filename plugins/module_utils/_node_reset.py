@@ -15,11 +15,9 @@ import signal
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _systemd
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _originals, _systemd
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
 
-#: a file that carries this line is ours
-MARK = "Written by bare_metal.kubernetes"
 #: units that only this collection installs, in the order in which they stop
 OWN_UNITS = ("kubelet.service", "containerd.service", "etcd.service")
 #: units of the operating system, with the configuration that is ours when it carries the mark
@@ -85,12 +83,13 @@ class Found:
     nft_tables: tuple[str, ...] = ()
     chains: tuple[str, ...] = ()
     routes: bool = False
+    originals: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that is taken away. ``verb`` names the action, ``subject`` what it acts on."""
+    """One thing that is taken away or given back. ``verb`` names the action, ``subject`` what it acts on."""
 
     verb: str
     subject: str
@@ -122,7 +121,9 @@ def plan(found: Found) -> list[Step]:
     steps += [Step("clear rules", command) for command in found.chains]
     if found.routes:
         steps.append(Step("flush routes", BIRD_PROTOCOL))
-    steps += [Step("remove", path) for path in found.paths]
+    # What was kept is in the last of the paths, the state directory.
+    steps += [Step("restore", path) for path in found.originals]
+    steps += [Step("remove", path) for path in found.paths if path not in found.originals]
     if found.units or found.shared_units or found.paths:
         steps.append(Step("reload", "systemd"))
     return steps
@@ -138,8 +139,8 @@ def _said(argv: t.Sequence[str]) -> str:
 
 def _is_ours(path: str) -> bool:
     try:
-        with open(path, encoding="utf-8", errors="replace") as stream:
-            return MARK in stream.read()
+        with open(path, "rb") as stream:
+            return _originals.is_marked(stream.read())
     except OSError:
         return False
 
@@ -181,6 +182,7 @@ def observe(etcd_data_directory: str, state_dir: str, marked: t.Sequence[str]) -
         nft_tables=tuple(m["table"] for m in NFT_TABLES.finditer(_said(["nft", "list", "tables"]))),
         chains=tuple(c for c in TABLE_COMMANDS if CHAIN_WORDS.search(_said([f"{c}-save"]))),
         routes=bool(_said(["ip", "route", "show", "proto", BIRD_PROTOCOL]).strip()),
+        originals=tuple(_originals.kept(state_dir)),
         paths=tuple(path for path in dict.fromkeys([*paths, state_dir]) if _occupied(path)),
     )
 
@@ -210,8 +212,8 @@ def _kill_pods() -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def act(step: Step) -> None:
-    """Do one step.
+def act(step: Step, state_dir: str) -> None:
+    """Do one step. ``state_dir``: where what has to be restored is kept.
 
     :raises CommandError: when a program failed.
     :raises OSError: when a file could not be removed.
@@ -233,6 +235,8 @@ def act(step: Step) -> None:
         run([f"{step.subject}-restore"], input_text=without_cluster_rules(saved))
     elif step.verb == "flush routes":
         run(["ip", "route", "flush", "proto", step.subject])
+    elif step.verb == "restore":
+        _originals.restore(step.subject, state_dir)
     elif step.verb == "remove":
         _remove(step.subject)
     elif step.verb == "reload":

@@ -72,6 +72,11 @@ options:
       restart: {description: 'V(true) restarts it in any case, V(false) never; not given, when a file it reads is newer than its process.', type: bool}
       wait: {description: 'Wait until it is active, and fail with its journal when it does not get there.', type: bool, default: true}
       wait_seconds: {description: How long to wait., type: int, default: 90}
+  state_dir:
+    description: >-
+      Where a file of someone else is kept before one with the words C(Written by bare_metal.kubernetes) takes its place, for M(bare_metal.kubernetes.node_reset).
+    type: path
+    default: /var/lib/bare-metal-kubernetes
   secret_contents:
     description: The contents of secret files by path, in base64. Filled in by the action plugin.
     type: dict

@@ -13,6 +13,7 @@ version_added: 0.1.0
 description:
   - Stops and removes what this collection and the cluster brought - pods, kubelet, etcd with its data, containerd with its images, network
     interfaces, rules, routes, files. What other software owns is left alone; a mount point stays, what is in it goes.
+  - Files of the operating system that the collection replaced are put back as they were.
   - A machine that holds nothing of a cluster is not changed.
 options:
   etcd_data_directory:
@@ -34,6 +35,9 @@ options:
       - /etc/sysusers.d
       - /etc/haproxy
       - /etc/keepalived
+      - /etc/systemd/networkd.conf.d
+      - /etc/systemd/timesyncd.conf.d
+      - /etc/NetworkManager/conf.d
 attributes:
   check_mode:
     description: Says what would be taken away.
@@ -69,6 +73,9 @@ MARKED = [
     "/etc/sysusers.d",
     "/etc/haproxy",
     "/etc/keepalived",
+    "/etc/systemd/networkd.conf.d",
+    "/etc/systemd/timesyncd.conf.d",
+    "/etc/NetworkManager/conf.d",
 ]
 
 
@@ -92,7 +99,7 @@ def main() -> None:
     while left and left != before:
         for step in left:
             try:
-                act(step)
+                act(step, asked["state_dir"])
             except (CommandError, OSError) as exc:
                 failures[step] = str(exc)
         before, left = left, plan(observe(*where))

@@ -93,10 +93,36 @@ def cluster(inventory: Path, machines: Callable[[str], object]) -> Iterator[runn
     """The machines and, on them, the first run."""
     machines("destroy")
     machines("create")
+    FOUND.update({name: state_of(name) for name in SERVERS})
     try:
         yield runner.play("site", inventory=inventory)
     finally:
         machines("destroy")
+
+
+# Each server as it was before the first run.
+FOUND: dict[str, dict[str, str]] = {}
+# The user etcd stays, as packages do, and these name it.
+USERS = re.compile(r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$")
+
+PARAMETERS = r"net\.ipv4\.(ip_forward|conf\.(all|default|eth0))|net\.core|vm\.(max|over|panic)|fs\.inotify|kernel\.(pid_max|panic)"
+
+
+def state_of(server: str) -> dict[str, str]:
+    """Files with their sums, links, interfaces, routes, rules, mounts, units and kernel parameters: what reset has to give back."""
+    files = on(server, "find /etc /usr/local /opt /root -xdev -type f -exec sha256sum {} +; find /etc -xdev -type l -printf '%l  %p\\n'")
+    found = {line.split("  ", 1)[1]: line.split("  ", 1)[0] for line in files.splitlines()}
+    lists = {
+        "interfaces": "ip -brief link | awk '{print $1}'",
+        "routes": "ip route",
+        "nftables": "nft list ruleset",
+        "mounts": "awk '{print $2, $3}' /proc/mounts | sort",
+        "units": "systemctl list-units --state=active,failed --type=service --plain --no-legend | awk '{print $1}' | grep -v ssh",
+        "parameters": f"sysctl -a 2>/dev/null | grep -E '^({PARAMETERS})'",
+    }
+    return {path: digest for path, digest in found.items() if not USERS.match(path)} | {
+        name: on(server, command) for name, command in lists.items()
+    }
 
 
 def holders() -> list[str]:
@@ -175,3 +201,15 @@ def test_verify_sees_it_whole_again(cluster: runner.Run, inventory: Path, tmp_pa
         return not [row for row in json.loads(report.read_text())["rows"] if row["result"] == "failed"]
 
     assert wait_for(whole, 20), report.read_text()
+
+
+def test_reset_leaves_each_server_as_it_was(cluster: runner.Run, inventory: Path) -> None:
+    for confirmed in ("", "another"):
+        refused = runner.play("reset", "-e", f"reset_confirm={confirmed}", inventory=inventory)
+        assert refused.rc != 0
+        assert refused.changed() == {}
+    assert runner.play("reset", "-e", f"reset_confirm={NAME}", inventory=inventory).rc == 0
+    for name in SERVERS:
+        before, after = FOUND[name], state_of(name)
+        assert {key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)} == {}
+    assert runner.play("reset", "-e", f"reset_confirm={NAME}", inventory=inventory).changed() == {}

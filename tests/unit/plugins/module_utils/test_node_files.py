@@ -451,3 +451,23 @@ def test_files_from_a_future_that_the_clock_took_back_do_not_restart_for_ever(
 
 def test_service_specs_have_the_documented_defaults() -> None:
     assert desired(services=[{"name": "demo"}]).services == (ServiceSpec("demo.service"),)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [
+        ("theirs", "# Written by bare_metal.kubernetes\n", True),
+        ("# Written by bare_metal.kubernetes 1\n", "# Written by bare_metal.kubernetes 2\n", False),
+        ("{}", '{"a": 1}', False),
+    ],
+)
+def test_a_file_of_someone_else_is_kept_before_a_marked_one_takes_its_place(
+    tmp_path: Path, before: str, after: str, kept: bool
+) -> None:
+    path, state = tmp_path / "proxy.cfg", tmp_path / "state"
+    path.write_text(before)
+    wanted = desired(files=[{"path": str(path), "content": after}], state_dir=str(state))
+    seen = core.observe(wanted)
+    core.apply(wanted, seen, core.plan(wanted, seen).changes)
+    assert path.read_text() == after
+    assert [file.read_text() for file in state.rglob("proxy.cfg")] == ([before] if kept else [])

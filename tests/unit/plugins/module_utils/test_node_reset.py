@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _originals
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._node_reset import (
     Found,
     Step,
+    act,
     parse_mounts,
     plan,
     without_cluster_rules,
@@ -69,3 +73,36 @@ def test_the_kubelet_stops_before_its_pods_and_the_runtime_after_them() -> None:
         Step("remove", "/etc/kubernetes"),
         Step("reload", "systemd"),
     ]
+
+
+def test_what_was_replaced_comes_back_and_is_not_removed() -> None:
+    found = Found(originals=("/etc/haproxy/haproxy.cfg",), paths=("/etc/haproxy/haproxy.cfg", "/etc/etcd", "/state"))
+    assert plan(found) == [
+        Step("restore", "/etc/haproxy/haproxy.cfg"),
+        Step("remove", "/etc/etcd"),
+        Step("remove", "/state"),
+        Step("reload", "systemd"),
+    ]
+
+
+def test_the_first_file_is_kept_with_its_rights_and_given_back(tmp_path: Path) -> None:
+    state, path = tmp_path / "state", tmp_path / "etc" / "proxy.cfg"
+    path.parent.mkdir()
+    path.write_text("first\n")
+    path.chmod(0o640)
+    _originals.keep(str(path), str(state))
+    path.write_text(f"# {_originals.MARK}\n")
+    _originals.keep(str(path), str(state))
+    assert _originals.kept(str(state)) == [str(path)]
+    path.unlink()
+    act(Step("restore", str(path)), str(state))
+    assert path.read_text() == "first\n"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert _originals.kept(str(state)) == []
+
+
+def test_a_cut_copy_is_no_original(tmp_path: Path) -> None:
+    (tmp_path / "originals/etc").mkdir(parents=True)
+    (tmp_path / "originals/etc/proxy.cfg.part").write_text("fi")
+    assert _originals.kept(str(tmp_path)) == []
+    assert _originals.kept(str(tmp_path / "nowhere")) == []
