@@ -74,7 +74,8 @@ options:
       wait_seconds: {description: How long to wait., type: int, default: 90}
   state_dir:
     description: >-
-      Where a file of someone else is kept before one with the words C(Written by bare_metal.kubernetes) takes its place, for M(bare_metal.kubernetes.node_reset).
+      Where a file of someone else is kept before one with the words C(Written by bare_metal.kubernetes) takes its place;
+      M(bare_metal.kubernetes.node_reset) gives it back.
     type: path
     default: /var/lib/bare-metal-kubernetes
   secret_contents:
