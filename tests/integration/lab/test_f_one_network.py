@@ -110,7 +110,10 @@ PARAMETERS = r"net\.ipv4\.(ip_forward|conf\.(all|default|eth0))|net\.core|vm\.(m
 
 def state_of(server: str) -> dict[str, str]:
     """Files with their sums, links, interfaces, routes, rules, mounts, units and kernel parameters: what reset has to give back."""
-    files = on(server, "find /etc /usr/local /opt /root -xdev -type f -exec sha256sum {} +; find /etc -xdev -type l -printf '%l  %p\\n'")
+    files = on(
+        server,
+        "find /etc /usr/local /opt /root -xdev -type f -exec sha256sum {} +; find /etc -xdev -type l -printf '%l  %p\\n'",
+    )
     found = {line.split("  ", 1)[1]: line.split("  ", 1)[0] for line in files.splitlines()}
     lists = {
         "interfaces": "ip -brief link | awk '{print $1}'",
@@ -211,5 +214,7 @@ def test_reset_leaves_each_server_as_it_was(cluster: runner.Run, inventory: Path
     assert runner.play("reset", "-e", f"reset_confirm={NAME}", inventory=inventory).rc == 0
     for name in SERVERS:
         before, after = FOUND[name], state_of(name)
-        assert {key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)} == {}
+        assert {
+            key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)
+        } == {}
     assert runner.play("reset", "-e", f"reset_confirm={NAME}", inventory=inventory).changed() == {}
