@@ -57,14 +57,14 @@ def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped lab's connection and its allowances for containers, with the choices above."""
     directory = tmp_path_factory.mktemp("inventory")
     shipped = ROOT / "inventories" / "lab" / "group_vars"
-    (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": GROUPS}}))
+    (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": GROUPS}}, sort_keys=False))
     (directory / "group_vars/all").mkdir(parents=True)
     (directory / "group_vars/lab").symlink_to(shipped / "lab")
     (directory / "group_vars/routers.yml").symlink_to(shipped / "routers.yml")
     common: dict[str, object] = {}
     for part in ("lab.yml", "cluster.yml"):
         common |= yaml.safe_load((shipped / "all" / part).read_text())
-    (directory / "group_vars/all/all.yml").write_text(yaml.safe_dump(common | CHOICES))
+    (directory / "group_vars/all/all.yml").write_text(yaml.safe_dump(common | CHOICES, sort_keys=False))
     nodes = yaml.safe_load((shipped / "lab_nodes.yml").read_text())
     (directory / "group_vars/lab_nodes.yml").write_text(yaml.safe_dump({"lab_volumes": nodes["lab_volumes"]}))
     return directory
