@@ -34,13 +34,8 @@ options:
     description: How long an API that does not answer is asked again, in seconds.
     type: int
     default: 10
-attributes:
-  check_mode:
-    description: It only reads.
-    support: full
-  diff_mode:
-    description: It changes nothing.
-    support: none
+extends_documentation_fragment:
+  - bare_metal.kubernetes.read_only
 author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 """
 

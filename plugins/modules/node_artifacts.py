@@ -16,6 +16,8 @@ description:
   - Makes sure that every file is at its place with its SHA-256, owner and mode. What is missing is fetched in parallel, or pushed by the controller.
   - Nothing is installed before everything has been fetched and checked; each file then appears by one rename. A cut download is continued by the next run.
   - Sums of unchanged files come from a cache (inode, size, mtime, ctime), so a run that changes nothing reads no file.
+extends_documentation_fragment:
+  - bare_metal.kubernetes.from_bundle
 options:
   files:
     description: The wanted files.
@@ -30,14 +32,6 @@ options:
       mode: {description: 'Permission bits, octal.', type: str, default: '0755'}
       owner: {description: Name or number of the owner., type: str, default: root}
       group: {description: Name or number of the group., type: str, default: root}
-  registry:
-    description: C(http://host:port) of the registry that serves the bundle. Empty, the controller sends what is missing over its connection.
-    type: str
-    default: ''
-  cache_dir:
-    description: Cache of the controller that holds the bundle, for an empty O(registry). Empty means the collection's default cache.
-    type: str
-    default: ''
   state_dir:
     description: Directory on the node for the cache of sums (C(artifacts.json)).
     type: path
@@ -46,14 +40,6 @@ options:
     description: Files that are fetched at once.
     type: int
     default: 4
-  plan_only:
-    description: Only say what is missing. The action plugin asks with it.
-    type: bool
-    default: false
-  staged:
-    description: Paths on the node by SHA-256 of what the action plugin has sent.
-    type: dict
-    default: {}
 attributes:
   check_mode: {description: Says what a run would change., support: full}
   diff_mode: {description: 'Shows sum, mode and owner of every changed path.', support: full}

@@ -16,6 +16,8 @@ description:
   - Makes sure that every image is in containerd's namespace C(k8s.io) under C(name:tag) and C(name@digest), complete, unpacked, and with this digest.
   - What is missing is pulled by digest from the bundle's registry and from nowhere else, or imported from what the controller sends.
     Neither the registry nor the connection is trusted, every blob is checked by its digest.
+extends_documentation_fragment:
+  - bare_metal.kubernetes.from_bundle
 options:
   images:
     description: The wanted images.
@@ -27,14 +29,6 @@ options:
       tag: {description: Tag., type: str, required: true}
       digest: {description: C(sha256:) and 64 hexadecimal digits of the manifest or index., type: str, required: true}
       size: {description: Bytes of the whole image., type: int}
-  registry:
-    description: C(http://host:port) of the registry that serves the bundle. Empty, the controller sends what is missing over its connection.
-    type: str
-    default: ''
-  cache_dir:
-    description: Cache of the controller that holds the bundle, for an empty O(registry). Empty means the collection's default cache.
-    type: str
-    default: ''
   pinned:
     description:
       - Keep the images from the kubelet's garbage collection (a label that the CRI passes on to it). Other versions of the same images lose the label,
@@ -49,14 +43,6 @@ options:
     description: Socket of containerd.
     type: path
     default: /run/containerd/containerd.sock
-  plan_only:
-    description: Only say what is missing. The action plugin asks with it.
-    type: bool
-    default: false
-  staged:
-    description: Paths on the node by SHA-256 of what the action plugin has sent.
-    type: dict
-    default: {}
 attributes:
   check_mode: {description: Says what a run would change; a containerd that is not there yet counts as empty., support: full}
   diff_mode: {description: Shows the digest of every changed reference., support: full}

@@ -55,13 +55,8 @@ options:
     description: Time limit of one question, in seconds.
     type: float
     default: 5.0
-attributes:
-  check_mode:
-    description: It only reads.
-    support: full
-  diff_mode:
-    description: It changes nothing.
-    support: none
+extends_documentation_fragment:
+  - bare_metal.kubernetes.read_only
 author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 """
 

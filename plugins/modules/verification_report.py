@@ -33,13 +33,8 @@ options:
     description: File on the controller for the report as JSON; empty writes none.
     type: path
     default: ""
-attributes:
-  check_mode:
-    description: It only reads.
-    support: full
-  diff_mode:
-    description: It changes nothing.
-    support: none
+extends_documentation_fragment:
+  - bare_metal.kubernetes.read_only
 author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 """
 
