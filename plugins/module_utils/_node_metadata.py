@@ -68,10 +68,16 @@ def validate(nodes: t.Mapping[str, t.Any]) -> list[str]:
     """Say what is wrong with the wanted metadata, all at once."""
     found = []
     for node, wanted in sorted(nodes.items()):
-        if not isinstance(wanted, dict) or set(wanted) - {"labels", "annotations", "taints"}:
-            found.append(f"{node}: wanted is {{labels, annotations, taints}}, not {wanted!r}")
+        if not isinstance(wanted, dict) or set(wanted) - {"labels", "absent_labels", "annotations", "taints"}:
+            found.append(f"{node}: wanted is {{labels, absent_labels, annotations, taints}}, not {wanted!r}")
             continue
-        problems = [_key_problem(str(key)) for field in ("labels", "annotations") for key in wanted.get(field) or {}]
+        fields = ("labels", "absent_labels", "annotations")
+        problems = [_key_problem(str(key)) for field in fields for key in wanted.get(field) or {}]
+        problems += [
+            f"label '{key}' is wanted and not wanted"
+            for key in wanted.get("absent_labels") or []
+            if key in (wanted.get("labels") or {})
+        ]
         values = {key: str(value) for key, value in (wanted.get("labels") or {}).items() if value not in (None, "")}
         problems += [
             f"label '{key}' has the value '{value}': at most 63 of a-z, A-Z, 0-9, '-', '_', '.', an alphanumeric at both ends"
@@ -143,7 +149,7 @@ def plan(node: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> NodePlan
     """Plan one node.
 
     :param node: the Node object.
-    :param wanted: ``{labels, annotations, taints}``. ``taints`` null leaves them alone (but for those that were ours);
+    :param wanted: ``{labels, absent_labels, annotations, taints}``. ``absent_labels`` go, whoever set them. ``taints`` null leaves them alone (but for those that were ours);
         a list is the whole
         of ours, and decides over kubeadm's own taint too: ``[]`` makes a control plane schedulable.
     """
@@ -157,7 +163,8 @@ def plan(node: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> NodePlan
     live_taints = (node.get("spec") or {}).get("taints") or []
     after_taints = _taints_after(live_taints, taints, owned["taints"])
 
-    changes = _map_changes(name, "labels", meta.get("labels") or {}, labels, owned["labels"])
+    unwanted = {*owned["labels"], *map(str, wanted.get("absent_labels") or [])}
+    changes = _map_changes(name, "labels", meta.get("labels") or {}, labels, unwanted)
     changes += _map_changes(name, "annotations", meta.get("annotations") or {}, annotations, owned["annotations"])
     before, after = ({_taint_key(taint): _text(taint) for taint in listed} for listed in (live_taints, after_taints))
     changes += [

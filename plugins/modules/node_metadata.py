@@ -19,7 +19,8 @@ description:
 options:
   nodes:
     description:
-      - "C({labels: {..}, annotations: {..}, taints: [{key, value, effect}]}) by name of the node."
+      - "C({labels: {..}, absent_labels: [..], annotations: {..}, taints: [{key, value, effect}]}) by name of the node."
+      - C(absent_labels) are removed, whoever set them.
       - C(taints) null leaves a node's taints alone. A list is the whole of ours and decides over kubeadm's
         control-plane taint too, so C([]) makes a control plane schedulable.
     type: dict

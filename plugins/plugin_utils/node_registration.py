@@ -10,6 +10,9 @@ from typing import Any
 
 RACK_LABEL = "bare-metal.kubernetes/rack"
 WORKER_LABEL = "node-role.kubernetes.io/worker"
+# What kubeadm gives a control plane. Neither MetalLB nor Calico announces LoadBalancer addresses from a node with this label.
+CONTROL_PLANE_TAINT = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
+EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 # Calico reads a node's AS number from here (Kubernetes datastore).
 AS_ANNOTATION = "projectcalico.org/ASNumber"
 
@@ -20,16 +23,22 @@ def registration(variables: Mapping[str, Any], worker: bool, calico: bool) -> di
     :param variables: ``cluster_rack``, ``cluster_node_labels``, ``cluster_node_taints``, ``cluster_bgp_as_number``; each may be absent.
     :param worker: the host is a worker and no control plane.
     :param calico: Calico is the network plugin and wants to know the node's AS.
-    :returns: ``{labels: {..}, annotations: {..}, taints: [..] or None}``; None leaves the node's taints alone.
+    :returns: ``{labels: {..}, absent_labels: [..], annotations: {..}, taints: [..] or None}``; None leaves a worker's taints alone. A control plane
+        has kubeadm's taint unless the inventory says otherwise; one that runs pods (``[]``) may carry LoadBalancer addresses too.
     """
-    labels = {WORKER_LABEL: ""} if worker else {}
+    taints = variables.get("cluster_node_taints")
+    if taints is None and not worker:
+        taints = [CONTROL_PLANE_TAINT]
+    runs_pods = worker or not taints
+    labels = {WORKER_LABEL: ""} if worker else {} if runs_pods else {EXCLUDE_LABEL: ""}
     rack = variables.get("cluster_rack")
     if rack:
         labels[RACK_LABEL] = str(rack)
     labels.update({str(key): str(value) for key, value in (variables.get("cluster_node_labels") or {}).items()})
     as_number = variables.get("cluster_bgp_as_number")
     annotations = {AS_ANNOTATION: str(as_number)} if calico and as_number else {}
-    return {"labels": labels, "annotations": annotations, "taints": variables.get("cluster_node_taints")}
+    absent = [EXCLUDE_LABEL] if runs_pods and not worker and EXCLUDE_LABEL not in labels else []
+    return {"labels": labels, "absent_labels": absent, "annotations": annotations, "taints": taints}
 
 
 def registrations(

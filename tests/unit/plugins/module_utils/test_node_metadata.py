@@ -43,6 +43,7 @@ def changed(plan: rules.NodePlan) -> dict[str, tuple[str | None, str | None]]:
         (node({"theirs": "x"}, {"labels": ["gone"]}), {}, {}),
         (node(x="1"), {"annotations": {"x": "2"}}, {"annotations x": ("1", "2")}),
         (node(None, {"annotations": ["x"]}, x="1"), {"annotations": {}}, {"annotations x": ("1", None)}),
+        (node({"theirs": "x", "b": "y"}), {"absent_labels": ["theirs", "gone"]}, {"labels theirs": ("x", None)}),
         # taints: null leaves them alone, a list decides over ours and kubeadm's
         (node(taints=[KUBEADM, THEIRS]), {"taints": None}, {}),
         (
