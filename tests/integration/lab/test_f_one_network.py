@@ -147,10 +147,15 @@ def test_the_first_run_makes_a_whole_cluster(cluster: runner.Run) -> None:
     assert re.search(rf"load balancer +{OCTETS}\.1\.2\d\d from client +ok", cluster.output), cluster.output
 
 
-def test_one_server_has_the_address_and_all_use_it(cluster: runner.Run) -> None:
+def test_one_server_has_the_address_and_clients_use_it(cluster: runner.Run) -> None:
+    """The components of a control plane ask their own apiserver (kubeadm); people, kube-proxy and who joins ask the address."""
     assert len(holders()) == 1
     for name in SERVERS:
-        assert f"https://{ADDRESS}:{PORT}" in on(name, "cat /etc/kubernetes/kubelet.conf")
+        assert f"https://{ADDRESS}:{PORT}" in on(name, "cat /etc/kubernetes/admin.conf")
+    for namespace, configmap in (("kube-system", "kube-proxy"), ("kube-public", "cluster-info")):
+        assert f"https://{ADDRESS}:{PORT}" in on(
+            "server1", f"{KUBECTL} -n {namespace} get configmap {configmap} -o yaml"
+        )
 
 
 def test_a_silent_stream_is_not_cut_and_the_second_run_changes_nothing(cluster: runner.Run, inventory: Path) -> None:
