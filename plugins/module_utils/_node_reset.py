@@ -41,6 +41,8 @@ PATHS = (
     "/etc/etcd",
     "/etc/crictl.yaml",
     "/etc/sysusers.d/etcd.conf",
+    # The kubelet's own, for its graceful shutdown (pkg/kubelet/nodeshutdown/systemd).
+    "/etc/systemd/logind.conf.d/99-kubelet.conf",
     "/root/.kube",
 )
 BINARIES = (

@@ -4,6 +4,7 @@ the API, the bundle pushed by the controller, LoadBalancer addresses announced b
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import subprocess
@@ -102,8 +103,8 @@ def cluster(inventory: Path, machines: Callable[[str], object]) -> Iterator[runn
 
 # Each server as it was before the first run.
 FOUND: dict[str, dict[str, str]] = {}
-# The user etcd stays, as packages do, and these name it.
-USERS = re.compile(r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-?$")
+# The user etcd stays, as packages do, and these name it; the last one keepalived writes for `ip` when it starts.
+STAYS = re.compile(r"/etc/((passwd|group|shadow|gshadow|subuid|subgid)-?|iproute2/rt_addrprotos\.d/keepalived\.conf)$")
 
 PARAMETERS = r"net\.ipv4\.(ip_forward|conf\.(all|default|eth0))|net\.core|vm\.(max|over|panic)|fs\.inotify|kernel\.(pid_max|panic)"
 
@@ -123,9 +124,17 @@ def state_of(server: str) -> dict[str, str]:
         "units": "systemctl list-units --state=active,failed --type=service --plain --no-legend | awk '{print $1}' | grep -v ssh",
         "parameters": f"sysctl -a 2>/dev/null | grep -E '^({PARAMETERS})'",
     }
-    return {path: digest for path, digest in found.items() if not USERS.match(path)} | {
+    return {path: digest for path, digest in found.items() if not STAYS.match(path)} | {
         name: on(server, command) for name, command in lists.items()
     }
+
+
+def differences(server: str) -> Iterator[str]:
+    """What is not as it was, in the form of a diff."""
+    before, after = FOUND[server], state_of(server)
+    for key in sorted(before | after):
+        lines = (before.get(key, "").splitlines(), after.get(key, "").splitlines())
+        yield from difflib.unified_diff(*lines, f"{server} before: {key}", f"{server} after: {key}", lineterm="", n=0)
 
 
 def holders() -> list[str]:
@@ -217,9 +226,5 @@ def test_reset_leaves_each_server_as_it_was(cluster: runner.Run, inventory: Path
         assert refused.rc != 0
         assert refused.changed() == {}
     assert runner.play("reset", "-e", f"reset_confirm={NAME}", inventory=inventory).rc == 0
-    for name in SERVERS:
-        before, after = FOUND[name], state_of(name)
-        assert {
-            key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)
-        } == {}
+    assert "\n".join(line for name in SERVERS for line in differences(name)) == ""
     assert runner.play("reset", "-e", f"reset_confirm={NAME}", inventory=inventory).changed() == {}
