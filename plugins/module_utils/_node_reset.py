@@ -68,7 +68,9 @@ MOUNT_ROOTS = (
 INTERFACES = re.compile(r"^(cali[0-9a-f]+|vxlan\.calico|vxlan-v6\.calico|kube-ipvs0|nodelocaldns|cni0|flannel\.1)$")
 NFT_TABLES = re.compile(r"^table (?P<table>(ip6?|inet) (kube-proxy|calico))$", re.MULTILINE)
 CHAIN_WORDS = re.compile(r"(^:|-A |-j |-g )(cali-|KUBE-)")
-TABLE_COMMANDS = ("iptables", "ip6tables")
+TABLE_FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}
+# What iptables-nft makes as soon as it is asked for something.
+IPTABLES_TABLES = ("filter", "mangle", "nat", "raw", "security")
 BIRD_PROTOCOL = "bird"
 
 
@@ -108,6 +110,18 @@ def without_cluster_rules(saved: str) -> str:
     """The output of ``iptables-save`` without the chains and rules of kube-proxy, the kubelet and Calico."""
     kept = [line for line in saved.splitlines() if not CHAIN_WORDS.search(line) and "cali:" not in line]
     return "\n".join(kept) + "\n"
+
+
+def empty_tables(listed: str, family: str) -> list[str]:
+    """Tables of iptables-nft that do nothing: no rule, no chain of somebody, all policies accept. ``listed``: output of ``nft -j list ruleset``."""
+    entries = json.loads(listed or '{"nftables": []}')["nftables"]
+
+    def of(kind: str) -> list[dict[str, t.Any]]:
+        return [entry[kind] for entry in entries if kind in entry and entry[kind].get("family") == family]
+
+    busy = {rule["table"] for rule in of("rule")}
+    busy |= {chain["table"] for chain in of("chain") if chain.get("policy") != "accept"}
+    return [table["name"] for table in of("table") if table["name"] in IPTABLES_TABLES and table["name"] not in busy]
 
 
 def plan(found: Found) -> list[Step]:
@@ -182,7 +196,7 @@ def observe(etcd_data_directory: str, state_dir: str, marked: t.Sequence[str]) -
         ),
         interfaces=tuple(link["ifname"] for link in links if INTERFACES.match(link["ifname"])),
         nft_tables=tuple(m["table"] for m in NFT_TABLES.finditer(_said(["nft", "list", "tables"]))),
-        chains=tuple(c for c in TABLE_COMMANDS if CHAIN_WORDS.search(_said([f"{c}-save"]))),
+        chains=tuple(c for c in TABLE_FAMILIES if CHAIN_WORDS.search(_said([f"{c}-save"]))),
         routes=bool(_said(["ip", "route", "show", "proto", BIRD_PROTOCOL]).strip()),
         originals=tuple(_originals.kept(state_dir)),
         paths=tuple(path for path in dict.fromkeys([*paths, state_dir]) if _occupied(path)),
@@ -214,6 +228,15 @@ def _kill_pods() -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def _clear_rules(command: str) -> None:
+    """Take the cluster's rules and chains out, then tables that do nothing any more."""
+    saved = run([f"{command}-save"]).stdout
+    run([f"{command}-restore"], input_text=without_cluster_rules(saved))
+    family = TABLE_FAMILIES[command]
+    for table in empty_tables(_said(["nft", "-j", "list", "ruleset"]), family):
+        run(["nft", "delete", "table", family, table])
+
+
 def act(step: Step, state_dir: str) -> None:
     """Do one step. ``state_dir``: where what has to be restored is kept.
 
@@ -233,8 +256,7 @@ def act(step: Step, state_dir: str) -> None:
     elif step.verb == "delete nft table":
         run(["nft", "delete", "table", *step.subject.split()])
     elif step.verb == "clear rules":
-        saved = run([f"{step.subject}-save"]).stdout
-        run([f"{step.subject}-restore"], input_text=without_cluster_rules(saved))
+        _clear_rules(step.subject)
     elif step.verb == "flush routes":
         run(["ip", "route", "flush", "proto", step.subject])
     elif step.verb == "restore":

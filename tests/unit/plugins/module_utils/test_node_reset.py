@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _originals
@@ -9,6 +10,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._node_reset 
     Found,
     Step,
     act,
+    empty_tables,
     parse_mounts,
     plan,
     without_cluster_rules,
@@ -106,3 +108,23 @@ def test_a_cut_copy_is_no_original(tmp_path: Path) -> None:
     (tmp_path / "originals/etc/proxy.cfg.part").write_text("fi")
     assert _originals.kept(str(tmp_path)) == []
     assert _originals.kept(str(tmp_path / "nowhere")) == []
+
+
+def test_tables_of_iptables_that_do_nothing_are_found() -> None:
+    def chain(table: str, family: str = "ip", **more: str) -> dict[str, object]:
+        return {"chain": {"family": family, "table": table, "name": "C", **more}}
+
+    tables = [("ip", name) for name in ("filter", "nat", "mangle", "raw", "mine")] + [("ip6", "filter")]
+    listed = [{"metainfo": {}}, *({"table": {"family": family, "name": name}} for family, name in tables)]
+    listed += [
+        chain("filter", policy="accept"),
+        chain("nat", policy="accept"),
+        {"rule": {"family": "ip", "table": "nat", "chain": "C"}},
+        chain("mangle", policy="drop"),
+        chain("raw"),
+        chain("filter", "ip6", policy="accept"),
+    ]
+    text = json.dumps({"nftables": listed})
+    assert empty_tables(text, "ip") == ["filter"]
+    assert empty_tables(text, "ip6") == ["filter"]
+    assert empty_tables("", "ip") == []
