@@ -1,0 +1,68 @@
+# Copyright: (c) 2026, the bare_metal.kubernetes maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What ``ansible-playbook --check`` printed, as data: which tasks would change something, on which host.
+
+Pure. Read is the output of Ansible's default callback with its check mode markers on (``ANSIBLE_CHECK_MODE_MARKERS=true``): without the markers the
+output of a run that changed things looks the same.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+MARKERS = "ANSIBLE_CHECK_MODE_MARKERS=true"
+MOST_CHARACTERS = 64 * 1024 * 1024
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+BANNER = re.compile(r"^(?P<kind>PLAY|TASK|RUNNING HANDLER) \[(?P<name>.*)\](?P<mark> \[CHECK MODE\])? \*+$")
+RESULT = re.compile(r"^changed: \[(?P<host>[^\]\s]+)(?: -> (?P<target>[^\]\s(]+)[^\]]*)?\]")
+RECAP = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>(?:\w+=\d+(?:\s+|$)){4,})$")
+
+
+class CheckRunError(ValueError):
+    """A text that is not the whole output of a run in check mode; the message says why, and what to run."""
+
+
+def _new_host() -> dict[str, Any]:
+    return {"changed": 0, "failed": False, "unreachable": False, "tasks": []}
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Read the output of a run.
+
+    :returns: ``{"hosts": {name: {"changed": number of tasks, "failed": bool, "unreachable": bool, "tasks": [names]}}}``; a task that runs elsewhere is
+        named with ``(on <host>)``.
+    :raises CheckRunError: no recap, or a play or task that did not run in check mode.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise CheckRunError(f"is longer than {MOST_CHARACTERS} characters")
+    hosts: dict[str, dict[str, Any]] = {}
+    task, recap = "", False
+    for line in ESCAPES.sub("", text).splitlines():
+        banner = BANNER.match(line)
+        if banner:
+            if not banner["mark"]:
+                raise CheckRunError(
+                    f"'{banner['kind']} [{banner['name']}]' has no mark of check mode: run site with --check and {MARKERS}"
+                )
+            task = banner["name"]
+        elif line.startswith("PLAY RECAP *"):
+            recap = True
+        elif recap and (found := RECAP.match(line)):
+            counts = {key: int(value) for key, value in (pair.split("=") for pair in found["counts"].split())}
+            row = hosts.setdefault(found["host"], _new_host())
+            row["changed"] = counts.get("changed", 0)
+            row["failed"] = bool(counts.get("failed", 0))
+            row["unreachable"] = bool(counts.get("unreachable", 0))
+        elif found := RESULT.match(line):
+            name = task + (f" (on {found['target']})" if found["target"] else "")
+            tasks = hosts.setdefault(found["host"], _new_host())["tasks"]
+            tasks += [name] if name not in tasks else []
+    if not recap:
+        raise CheckRunError(
+            "has no PLAY RECAP: it is not the whole output of ansible-playbook, or of another callback than default"
+        )
+    if not hosts:
+        raise CheckRunError("has no host in its recap")
+    return {"hosts": dict(sorted(hosts.items()))}
