@@ -1,12 +1,11 @@
 # Copyright: (c) 2026, the bare_metal.kubernetes maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a machine is: observations (read only, each tolerant of a missing source), and a pure judge of them."""
+"""What a machine is: observations, read only, each tolerant of a missing source. ``_machine_judge`` judges them."""
 
 from __future__ import annotations
 
 import glob
-import ipaddress
 import json
 import os
 import platform
@@ -14,9 +13,10 @@ import re
 import shlex
 import shutil
 import socket
+import threading
 import time
 import typing as t
-from dataclasses import asdict, dataclass
+import urllib.parse
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
 
@@ -39,22 +39,21 @@ OTHER_DISTRIBUTIONS = {
     "microk8s": "/var/snap/microk8s",
     "talos": "/etc/talos",
 }
+# Services that preflight asks systemd about, all in one call.
+UNITS = ("systemd-networkd", "NetworkManager", "firewalld", "ufw")
+# Sockets of container runtimes that are not this collection's containerd.
+OTHER_RUNTIMES = {
+    "docker": "/run/docker.sock",
+    "cri-dockerd": "/run/cri-dockerd.sock",
+    "cri-o": "/run/crio/crio.sock",
+    "podman": "/run/podman/podman.sock",
+}
+# Where systemd-resolved keeps the servers behind its stub.
+RESOLVED_CONF = "/run/systemd/resolve/resolv.conf"
+QUALIFICATION_FILE = "disk-qualification.json"
+# How long names and TCP connections together may take; a live neighbour answers in milliseconds.
+NETWORK_SECONDS = 3.0
 PACKAGE_MANAGERS = (("apt", "apt-get", "debian"), ("dnf", "dnf", "redhat"), ("zypper", "zypper", "suse"))
-HOST_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One reason why a machine does not fit. ``check`` is the name by which it can be waived."""
-
-    check: str
-    what: str
-    found: str
-    why: str
-    fix: str
-
-    def text(self) -> str:
-        return f"{self.check}: {self.what}; found {self.found}. {self.why} {self.fix}"
 
 
 # --- parsers (pure) -------------------------------------------------------------------------------------------------------------------------
@@ -170,10 +169,45 @@ def parse_time_sync(timedatectl: str, chronyc: str) -> dict[str, t.Any]:
     return {"synchronised": values.get("NTPSynchronized") == "yes", "source": source, "offset_seconds": None}
 
 
-def version_tuple(text: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version, so that ``6.1.0-28-amd64`` is (6, 1, 0)."""
-    match = re.match(r"\d+(\.\d+)*", text)
-    return tuple(int(number) for number in match.group().split(".")) if match else ()
+def parse_units(names: t.Sequence[str], text: str) -> list[str]:
+    """Return those of ``names`` that ``systemctl is-active`` says are active; it prints one line for each, in their order."""
+    return [name for name, state in zip(names, text.split()) if state == "active"]
+
+
+def parse_nameservers(text: str) -> list[str]:
+    """Return the servers of resolv.conf(5) in their order."""
+    words = [line.split() for line in text.splitlines()]
+    return [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
+
+
+def parse_ufw(text: str) -> bool:
+    """Say whether /etc/ufw/ufw.conf turns the firewall on."""
+    return re.search(r"^\s*ENABLED\s*=\s*[\"']?yes\b", text, re.MULTILINE | re.IGNORECASE) is not None
+
+
+def parse_qualification(text: str, directory: str) -> dict[str, t.Any]:
+    """Return the stored result of a directory's disk: ``at``, ``verdict``, ``p99_ns``, ``reasons``; ``error`` when the file cannot be understood.
+
+    Empty when there is none. The file is what ``fio_qualification`` leaves: ``{"schema": 1, "results": {directory: result}}``.
+    """
+    if not text.strip():
+        return {}
+    try:
+        stored = json.loads(text)
+        results = {os.path.normpath(path): result for path, result in stored["results"].items()}
+        result = results.get(os.path.normpath(directory))
+        if stored["schema"] != 1:
+            return {"error": f"schema {stored['schema']}, not 1"}
+        if result is None:
+            return {}
+        return {
+            "at": float(result["at"]),
+            "verdict": str(result["verdict"]),
+            "p99_ns": int(result.get("p99_ns") or 0),
+            "reasons": [str(reason) for reason in result.get("reasons") or ()],
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
 # --- observation ----------------------------------------------------------------------------------------------------------------------------
@@ -204,8 +238,12 @@ def _json(argv: t.Sequence[str]) -> list[dict[str, t.Any]]:
 
 def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
     """Look at this machine. ``requirements`` only says which packages, commands, paths and ports are of interest."""
+    begun = time.time()
     release = parse_os_release(_read("/etc/os-release") or _read("/usr/lib/os-release"))
     mounts = parse_mounts(_read("/proc/self/mounts"))
+    hostname, state_dir = socket.gethostname(), requirements.get("state_dir") or ""
+    units = parse_units(UNITS, _output(["systemctl", "is-active", *UNITS]))
+    disk = requirements.get("disk_qualification") or {}
     manager, family = next(
         ((name, family) for name, program, family in PACKAGE_MANAGERS if shutil.which(program)), ("", "")
     )
@@ -216,7 +254,7 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         "numa_nodes": len(parse_range(_read("/sys/devices/system/node/online"))) or 1,
         "swap_devices": parse_swaps(_read("/proc/swaps")),
         "kernel": platform.release(),
-        "hostname": socket.gethostname(),
+        "hostname": hostname,
         "os": release,
         "os_family": family,
         "package_manager": manager,
@@ -229,15 +267,27 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         + parse_default_routes(_json(["ip", "-json", "-6", "route", "show", "default"])),
         "disks": observe_disks(sorted({"/", "/var/lib", *(requirements.get("min_free_mib") or {})}), mounts),
         "time_sync": parse_time_sync(_output(["timedatectl", "show"]), _output(["chronyc", "-c", "tracking"])),
-        "epoch_seconds": time.time(),
         "machine_id": _read("/etc/machine-id").strip(),
         "product_uuid": _read("/sys/class/dmi/id/product_uuid").strip().lower(),
         "listeners": observe_listeners([int(entry["port"]) for entry in requirements.get("ports") or ()]),
         "kubernetes_paths": [path for path in KUBERNETES_PATHS if os.path.exists(path)],
         "other_distributions": sorted(name for name, path in OTHER_DISTRIBUTIONS.items() if os.path.exists(path)),
         "kubelet_version": member_version() if requirements.get("kubernetes_version") else "",
-        "managed": bool(requirements.get("state_dir")) and os.path.isdir(requirements["state_dir"]),
-        "network_managers": [name for name in ("systemd-networkd", "NetworkManager") if _is_active(name)],
+        "managed": bool(state_dir) and os.path.isdir(state_dir),
+        "network_managers": [name for name in ("systemd-networkd", "NetworkManager") if name in units],
+        "firewalls": observe_firewalls(units),
+        "other_runtimes": sorted(name for name, path in OTHER_RUNTIMES.items() if os.path.exists(path)),
+        "nameservers": parse_nameservers(_read("/etc/resolv.conf")),
+        "resolved_nameservers": parse_nameservers(_read(RESOLVED_CONF)),
+        **observe_network(hostname if requirements.get("name_resolution") else "", requirements.get("endpoints") or ()),
+        "disk_qualification": parse_qualification(
+            _read(os.path.join(state_dir, QUALIFICATION_FILE)), str(disk.get("directory"))
+        )
+        if disk and state_dir
+        else {},
+        # The last one: between these two the host answered.
+        "epoch_seconds_begun": begun,
+        "epoch_seconds": time.time(),
     }
 
 
@@ -246,8 +296,67 @@ def member_version(kubeconfig: str = MEMBER_PATH) -> str:
     return _output(["kubelet", "--version"]).strip().rpartition(" ")[2] if os.path.exists(kubeconfig) else ""
 
 
-def _is_active(unit: str) -> bool:
-    return _output(["systemctl", "is-active", unit]).strip() == "active"
+def observe_firewalls(active_units: t.Sequence[str]) -> list[str]:
+    """Return the firewalls that are on. ufw's service is active even when its configuration leaves the firewall off."""
+    found = ["firewalld"] if "firewalld" in active_units else []
+    if "ufw" in active_units and parse_ufw(_read("/etc/ufw/ufw.conf")):
+        found.append("ufw")
+    return found
+
+
+def observe_network(
+    hostname: str, endpoints: t.Sequence[t.Mapping[str, t.Any]], seconds: float = NETWORK_SECONDS
+) -> dict[str, t.Any]:
+    """Resolve ``hostname`` (empty: do not) and connect to ``endpoints`` (``name``, ``url``), all at once, in ``seconds`` altogether.
+
+    ``hostname_addresses`` is a list, or null when nobody answered in time; ``endpoints`` is what :func:`connect` says by name.
+    """
+    found: dict[str, t.Any] = {
+        "hostname_addresses": None if hostname else [],
+        "endpoints": {entry["name"]: "timed out" for entry in endpoints},
+    }
+
+    def resolve() -> None:
+        found["hostname_addresses"] = addresses_of(hostname)
+
+    def reach(entry: t.Mapping[str, t.Any]) -> None:
+        found["endpoints"][entry["name"]] = connect(str(entry["url"]), seconds)
+
+    threads = [threading.Thread(target=reach, args=(entry,), daemon=True) for entry in endpoints]
+    if hostname:
+        threads.append(threading.Thread(target=resolve, daemon=True))
+    deadline = time.monotonic() + seconds
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    # A copy: a resolver that is still waiting must not write into what was returned.
+    return {"hostname_addresses": found["hostname_addresses"], "endpoints": dict(found["endpoints"])}
+
+
+def addresses_of(name: str) -> list[str]:
+    """Return the addresses that this machine finds for a name, by /etc/hosts or DNS; empty when there are none."""
+    try:
+        return sorted({str(entry[4][0]) for entry in socket.getaddrinfo(name, None)})
+    except OSError:
+        return []
+
+
+def connect(url: str, seconds: float) -> str:
+    """Open a TCP connection to where a URL points and close it: ``open``, ``refused``, ``timed out``, ``no address`` or the system's words."""
+    parts = urllib.parse.urlsplit(url)
+    try:
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        with socket.create_connection((parts.hostname or "", port), timeout=seconds):
+            return "open"
+    except ConnectionRefusedError:
+        return "refused"
+    except (socket.timeout, TimeoutError):  # two classes before Python 3.10
+        return "timed out"
+    except socket.gaierror:
+        return "no address"
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "strerror", None) or error)
 
 
 def observe_interfaces() -> list[dict[str, t.Any]]:
@@ -321,214 +430,3 @@ def _socket_owners(wanted: set[int]) -> dict[int, str]:
             if len(owners) == len(wanted):
                 break
     return owners
-
-
-# --- judge (pure) ---------------------------------------------------------------------------------------------------------------------------
-
-
-def judge(machine: Machine, requirements: t.Mapping[str, t.Any]) -> list[Problem]:
-    """Compare a machine with what is required of it. A requirement that is not given is not checked."""
-    checks = (_judge_size, _judge_system, _judge_addresses, _judge_disks, _judge_ports, _judge_state, _judge_version)
-    return [problem for check in checks for problem in check(machine, requirements)]
-
-
-def _judge_size(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
-    if machine["cpus"] < need.get("min_cpus", 0):
-        yield Problem(
-            "cpus",
-            f"at least {need['min_cpus']} CPUs are needed",
-            str(machine["cpus"]),
-            "kubeadm refuses smaller control planes, and etcd misses heartbeats on them.",
-            "Use a larger machine.",
-        )
-    if machine["memory_mib"] < need.get("min_memory_mib", 0):
-        yield Problem(
-            "memory",
-            f"at least {need['min_memory_mib']} MiB of memory are needed",
-            f"{machine['memory_mib']} MiB",
-            "The components of this host and their reservations do not fit.",
-            "Use a larger machine, or lower cluster_pods_per_node.",
-        )
-
-
-def _judge_system(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
-    release = machine["os"]
-    supported = need.get("supported_os")
-    if supported is not None and not any(
-        _same_release(release["version_id"], version) for version in supported.get(release["id"], ())
-    ):
-        names = "; ".join(f"{name} {', '.join(versions)}" for name, versions in sorted(supported.items()))
-        yield Problem(
-            "supported_os",
-            f"one of these systems is needed: {names}",
-            release["pretty_name"] or release["id"] or "an unknown system",
-            "Nothing else is tested.",
-            "Install one of them, or waive this check with a reason.",
-        )
-    if need.get("min_kernel") and version_tuple(machine["kernel"]) < version_tuple(need["min_kernel"]):
-        yield Problem(
-            "kernel",
-            f"a kernel of at least {need['min_kernel']} is needed",
-            machine["kernel"] or "an unknown one",
-            "kube-proxy's nftables mode and the network plugin do not work with older ones.",
-            "Install a newer kernel and boot it.",
-        )
-    if need.get("architecture") and machine["architecture"] != need["architecture"]:
-        yield Problem(
-            "architecture",
-            f"the cluster's binaries are for {need['architecture']}",
-            machine["architecture"],
-            "They do not run here.",
-            "Set cluster_architecture, or take this host out of the inventory.",
-        )
-    if need.get("cgroup_versions") and machine["cgroup_version"] not in need["cgroup_versions"]:
-        yield Problem(
-            "cgroup",
-            f"cgroup version {' or '.join(str(version) for version in need['cgroup_versions'])} is needed",
-            f"version {machine['cgroup_version']}",
-            "The kubelet of Kubernetes 1.35 and later refuses to start on version 1.",
-            "Remove systemd.unified_cgroup_hierarchy=0 from the kernel command line and reboot.",
-        )
-    if need.get("metal") and machine["virtualization"] != "none":
-        yield Problem(
-            "metal",
-            "a machine without a hypervisor is wanted",
-            machine["virtualization"],
-            "The inventory says that this is bare metal.",
-            "Correct the inventory, or waive this check with a reason.",
-        )
-    if need.get("time_synchronised") and not machine["time_sync"]["synchronised"]:
-        yield Problem(
-            "time",
-            "the clock has to be synchronised",
-            f"not synchronised (asked: {machine['time_sync']['source']})",
-            "etcd's leases and every certificate depend on it.",
-            "See 'chronyc sources' or 'timedatectl timesync-status'.",
-        )
-
-
-def _same_release(found: str, wanted: str) -> bool:
-    return found == wanted or found.startswith(f"{wanted}.")
-
-
-def _judge_addresses(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
-    name = machine["hostname"]
-    if need.get("hostname") and (name.split(".")[0] == "localhost" or not HOST_NAME.match(name)):
-        yield Problem(
-            "hostname",
-            "a host name of lower case letters, digits and dashes (RFC 1123) other than localhost is needed",
-            f"'{name}'",
-            "Certificates and node names are made from it.",
-            "Set it with hostnamectl.",
-        )
-    if need.get("node_ip"):
-        yield from _judge_node_ip(machine, str(need["node_ip"]), int(need.get("min_mtu") or 0))
-    if not re.fullmatch(r"[0-9a-f]{32}", machine["machine_id"]):
-        yield Problem(
-            "machine_id",
-            "/etc/machine-id has to hold 32 hexadecimal digits",
-            f"'{machine['machine_id']}'",
-            "systemd, the network and the kubelet tell machines apart by it.",
-            "Run systemd-machine-id-setup.",
-        )
-
-
-def _judge_node_ip(machine: Machine, node_ip: str, min_mtu: int) -> t.Iterator[Problem]:
-    own = {address.partition("/")[0]: entry for entry in machine["interfaces"] for address in entry["addresses"]}
-    try:
-        wanted = str(ipaddress.ip_address(node_ip))
-    except ValueError:
-        yield Problem(
-            "node_ip",
-            "cluster_node_ip has to be an IP address",
-            f"'{node_ip}'",
-            "Nodes, etcd members and BGP peers are told apart by address, not by name.",
-            "Set cluster_node_ip (or ansible_host) of this host to its address.",
-        )
-        return
-    if wanted not in own:
-        yield Problem(
-            "node_ip",
-            f"cluster_node_ip {wanted} has to be an address of this machine",
-            ", ".join(sorted(own)) or "no addresses",
-            "The node would announce an address that nobody answers on.",
-            "Correct cluster_node_ip, or is this another machine than the inventory says?",
-        )
-    elif own[wanted]["mtu"] < min_mtu:
-        yield Problem(
-            "mtu",
-            f"an MTU of at least {min_mtu} is needed on {own[wanted]['name']}",
-            str(own[wanted]["mtu"]),
-            "Larger packets of pods would be lost without a word.",
-            "Raise it on the interface and the switch port, or lower the wanted MTU.",
-        )
-
-
-def _judge_disks(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
-    for path, wanted in sorted((need.get("min_free_mib") or {}).items()):
-        disk = machine["disks"][path]
-        if disk["free_mib"] < wanted and not machine["managed"]:
-            yield Problem(
-                "disk",
-                f"{wanted} MiB have to be free at {path} before the first run",
-                f"{disk['free_mib']} MiB free of {disk['size_mib']} MiB on {disk['mount']}",
-                "Images and binaries do not fit.",
-                "Free some space, or mount a larger file system there.",
-            )
-
-
-def _judge_ports(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
-    for entry in need.get("ports") or ():
-        strangers = [name for name in machine["listeners"].get(str(entry["port"]), ()) if name != entry["process"]]
-        if strangers:
-            yield Problem(
-                "ports",
-                f"port {entry['port']} is for {entry['process']}",
-                f"{', '.join(strangers)} listening on it",
-                f"{entry['process']} could not start.",
-                f"Stop what listens there ('ss -ltnp sport = :{entry['port']}'), or configure another port.",
-            )
-
-
-def _judge_state(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
-    if machine["other_distributions"]:
-        yield Problem(
-            "other_distribution",
-            "no other Kubernetes distribution may be installed",
-            ", ".join(machine["other_distributions"]),
-            "Two kubelets would fight for the same cgroups, ports and iptables.",
-            "Uninstall it with its own uninstaller.",
-        )
-    if need.get("state_dir") and machine["kubernetes_paths"] and not machine["managed"]:
-        yield Problem(
-            "stale_cluster",
-            "no rests of a cluster that something else made may be there",
-            ", ".join(machine["kubernetes_paths"]),
-            f"{need['state_dir']} does not exist, so this collection did not write them, and it does not take over foreign clusters.",
-            "Run 'kubeadm reset' and remove them, if that cluster is not needed any more.",
-        )
-
-
-def _judge_version(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
-    wanted = need.get("kubernetes_version")
-    if wanted and machine["kubelet_version"] not in ("", wanted):
-        yield Problem(
-            "kubernetes_version",
-            f"this node is in a cluster, and the inventory asks for Kubernetes {wanted}",
-            machine["kubelet_version"],
-            "An upgrade has its own order (control planes one minor version at a time, kubelets after them); this run does not keep it.",
-            f"Set cluster_kubernetes_version (or cluster_release_set) back to what gives {machine['kubelet_version']}, or reset the node.",
-        )
-
-
-def report(machine: Machine, requirements: t.Mapping[str, t.Any], waivers: t.Mapping[str, str]) -> dict[str, t.Any]:
-    """Return ``machine``, ``problems`` and ``waived`` (problems whose check is waived, with the reason)."""
-    found = judge(machine, requirements)
-    return {
-        "machine": machine,
-        "problems": [asdict(problem) for problem in found if problem.check not in waivers],
-        "waived": [
-            {**asdict(problem), "reason": waivers[problem.check]} for problem in found if problem.check in waivers
-        ],
-        "message": "\n".join(problem.text() for problem in found if problem.check not in waivers),
-    }

@@ -12,8 +12,8 @@ short_description: Find out in one read-only call what a machine is, and whether
 version_added: 0.1.0
 author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
-  - Observes hardware, kernel, system, addresses, disks, time, ports and rests of other clusters. Changes nothing.
-  - Fails with all problems at once when the machine does not meet O(requirements).
+  - Observes hardware, kernel, system, addresses, names, disks, time, ports, firewalls, container runtimes and rests of other clusters. Changes nothing.
+  - Fails with all problems at once when the machine does not meet O(requirements). C(docs/preflight.md) explains every check.
   - Leaves the observation as the fact C(ansible_facts.bare_metal_machine) for the roles.
 options:
   requirements:
@@ -28,9 +28,26 @@ options:
       supported_os: {description: 'Versions by C(ID) of os-release; V(9) stands for V(9.4) too.', type: dict}
       cgroup_versions: {description: Accepted cgroup versions., type: list, elements: int}
       metal: {description: Refuse virtual machines and containers., type: bool}
-      time_synchronised: {description: The clock has to be synchronised now., type: bool}
+      time_synchronised: {description: 'A clock that is not synchronised now is an error (V(true)) or a warning (V(false)).', type: bool}
       hostname: {description: The host name has to be fit for a node., type: bool}
       node_ip: {description: An address that has to be one of the machine's., type: str}
+      name_resolution: {description: 'Warn of a host name that does not resolve, and of a resolv.conf that pods cannot use.', type: bool}
+      endpoints:
+        description: >-
+          What has to be reachable by TCP: C(name), C(url), C(why), and C(may_refuse) for what may not listen yet. All of them and the name
+          resolution together take at most three seconds.
+        type: list
+        elements: dict
+      only_our_runtime: {description: 'Refuse Docker, CRI-O and cri-dockerd, warn of Podman.', type: bool}
+      no_firewall: {description: Warn of firewalld and ufw., type: bool}
+      swap:
+        description: V(refused) is an error when swap is on, V(turned_off) a warning.
+        type: str
+        choices: [refused, turned_off, tolerated]
+      disk_qualification:
+        description: >-
+          The C(directory) whose stored result in O(requirements.state_dir) must not be bad; a missing one is a warning, or an error when C(required).
+        type: dict
       min_mtu: {description: Lowest MTU of the interface with that address., type: int}
       min_free_mib: {description: 'MiB that have to be free by path, as long as O(requirements.state_dir) does not exist.', type: dict}
       ports: {description: 'TCP ports (C(port)) that only one process (C(process), at most 15 characters) may listen on.', type: list, elements: dict}
@@ -39,9 +56,14 @@ options:
       kubernetes_version: {description: 'The version that a node of a cluster has to run already, such as V(v1.36.3).', type: str}
       state_dir: {description: Directory that exists on hosts which this collection manages., type: str}
   waivers:
-    description: Reasons by name of the check; a waived problem is returned and warned of, but does not fail.
+    description: Reasons by name of the check; a waived problem is returned and warned of, but does not fail. Without a reason nothing is waived.
     type: dict
     default: {}
+  return_problems:
+    description:
+      - Return the problems instead of failing, for M(bare_metal.kubernetes.preflight_report), which judges all hosts together and fails for all.
+    type: bool
+    default: false
 attributes:
   check_mode: {description: Only reads., support: full}
   diff_mode: {description: Changes nothing., support: none}
@@ -59,13 +81,21 @@ ansible_facts:
   description: The observation as C(bare_metal_machine), with C(cpus), C(memory_mib), C(kernel), C(os), C(interfaces), C(disks), C(missing_packages) ...
   returned: success
   type: dict
-problems: {description: 'Each with C(check), C(what), C(found), C(why), C(fix).', returned: always, type: list, elements: dict}
+problems:
+  description: 'Errors and warnings (C(level)), each with C(check), C(what), C(found), C(why), C(fix).'
+  returned: always
+  type: list
+  elements: dict
 waived: {description: 'Problems that a waiver covers, with its C(reason).', returned: always, type: list, elements: dict}
+clock:
+  description: 'The controller''s time before the question (C(sent)) and after the answer (C(received)), by which clocks of hosts are compared.'
+  returned: always
+  type: dict
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _machine as core
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _machine, _machine_judge
 
 REQUIREMENTS = dict(
     min_cpus=dict(type="int"),
@@ -78,6 +108,12 @@ REQUIREMENTS = dict(
     time_synchronised=dict(type="bool"),
     hostname=dict(type="bool"),
     node_ip=dict(type="str"),
+    name_resolution=dict(type="bool"),
+    endpoints=dict(type="list", elements="dict"),
+    only_our_runtime=dict(type="bool"),
+    no_firewall=dict(type="bool"),
+    swap=dict(type="str", choices=["refused", "turned_off", "tolerated"]),
+    disk_qualification=dict(type="dict"),
     min_mtu=dict(type="int"),
     min_free_mib=dict(type="dict"),
     ports=dict(type="list", elements="dict"),
@@ -94,18 +130,26 @@ def main() -> None:
         argument_spec=dict(
             requirements=dict(type="dict", default={}, options=REQUIREMENTS),
             waivers=dict(type="dict", default={}),
+            return_problems=dict(type="bool", default=False),
         ),
         supports_check_mode=True,
     )
     requirements = {key: value for key, value in (module.params["requirements"] or {}).items() if value is not None}
-    found = core.report(core.collect(requirements), requirements, module.params["waivers"])
-    for problem in found["waived"]:
-        module.warn(f"waived ({problem['reason']}): {problem['check']}: {problem['what']}; found {problem['found']}")
-    if found["problems"]:
-        module.fail_json(msg=found["message"], problems=found["problems"], waived=found["waived"])
-    module.exit_json(
-        changed=False, problems=[], waived=found["waived"], ansible_facts={"bare_metal_machine": found["machine"]}
-    )
+    found = _machine_judge.report(_machine.collect(requirements), requirements, module.params["waivers"])
+    answer = {"problems": found["problems"], "waived": found["waived"]}
+    if not module.params["return_problems"]:
+        for problem in found["problems"]:
+            if problem["level"] == _machine_judge.WARNING:
+                module.warn(
+                    f"{problem['check']}: {problem['what']}; found {problem['found']}. {problem['why']} {problem['fix']}"
+                )
+        for problem in found["waived"]:
+            module.warn(
+                f"waived ({problem['reason']}): {problem['check']}: {problem['what']}; found {problem['found']}"
+            )
+        if found["message"]:
+            module.fail_json(msg=found["message"], **answer)
+    module.exit_json(changed=False, ansible_facts={"bare_metal_machine": found["machine"]}, **answer)
 
 
 if __name__ == "__main__":

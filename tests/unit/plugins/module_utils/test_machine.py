@@ -1,180 +1,19 @@
-"""_machine: recorded outputs in, observations out; a pure judge that names everything at once."""
+"""_machine: recorded outputs in, observations out."""
 
 from __future__ import annotations
 
-import copy
 import json
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _machine as core
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._machine_judge import judge
 
-FITTING: dict[str, Any] = {
-    "architecture": "x86_64",
-    "cpus": 40,
-    "memory_mib": 515000,
-    "kernel": "6.12.41+deb13-amd64",
-    "hostname": "node1",
-    "os": {"id": "debian", "version_id": "13", "id_like": "", "pretty_name": "Debian GNU/Linux 13 (trixie)"},
-    "virtualization": "none",
-    "cgroup_version": 2,
-    "interfaces": [
-        {
-            "name": "bond0",
-            "mac": "aa:00",
-            "mtu": 9000,
-            "state": "up",
-            "speed_mbps": 25000,
-            "addresses": ["10.0.0.11/24", "fd00::11/64"],
-        },
-        {"name": "eno4", "mac": "aa:01", "mtu": 1500, "state": "up", "speed_mbps": 1000, "addresses": ["192.0.2.9/24"]},
-    ],
-    "disks": {"/": {"free_mib": 90000, "size_mib": 100000, "mount": "/", "type": "ext4", "device": "/dev/sda1"}},
-    "time_sync": {"synchronised": True, "source": "chrony", "offset_seconds": 0.0001},
-    "machine_id": "0123456789abcdef0123456789abcdef",
-    "listeners": {},
-    "kubernetes_paths": [],
-    "other_distributions": [],
-    "kubelet_version": "",
-    "managed": False,
-}
-NEED: dict[str, Any] = {
-    "min_cpus": 2,
-    "min_memory_mib": 1700,
-    "architecture": "x86_64",
-    "min_kernel": "5.13",
-    "supported_os": {"debian": ["12", "13"], "rocky": ["9"]},
-    "cgroup_versions": [2],
-    "metal": True,
-    "time_synchronised": True,
-    "hostname": True,
-    "node_ip": "10.0.0.11",
-    "min_mtu": 1500,
-    "min_free_mib": {"/": 10240},
-    "ports": [{"port": 6443, "process": "kube-apiserver"}],
-    "kubernetes_version": "v1.36.3",
-    "state_dir": "/var/lib/bare-metal-kubernetes",
-}
-
-
-def changed(path: str, value: Any) -> dict[str, Any]:
-    machine = copy.deepcopy(FITTING)
-    target = machine
-    *parents, last = path.split("|")
-    for name in parents:
-        target = target[name]
-    target[last] = value
-    return machine
-
-
-def checks(machine: dict[str, Any], need: dict[str, Any] | None = None) -> list[str]:
-    return [problem.check for problem in core.judge(machine, NEED if need is None else need)]
-
-
-def test_a_machine_that_fits_has_no_problems() -> None:
-    assert checks(FITTING) == []
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "check"),
-    [
-        ("cpus", 1, "cpus"),
-        ("memory_mib", 1024, "memory"),
-        ("architecture", "aarch64", "architecture"),
-        ("kernel", "5.4.0-216-generic", "kernel"),
-        ("kernel", "", "kernel"),
-        ("os|id", "alpine", "supported_os"),
-        ("os|version_id", "11", "supported_os"),
-        ("os|version_id", "130", "supported_os"),
-        ("cgroup_version", 1, "cgroup"),
-        ("virtualization", "kvm", "metal"),
-        ("time_sync|synchronised", False, "time"),
-        ("hostname", "Node_1", "hostname"),
-        ("hostname", "localhost.localdomain", "hostname"),
-        ("hostname", "", "hostname"),
-        ("machine_id", "", "machine_id"),
-        ("machine_id", "uninitialized", "machine_id"),
-        ("interfaces", [], "node_ip"),
-        ("disks|/", {"free_mib": 5, "size_mib": 9, "mount": "/", "type": "ext4", "device": "d"}, "disk"),
-        ("listeners", {"6443": ["nginx"]}, "ports"),
-        ("listeners", {"6443": ["kube-apiserver", "nginx"]}, "ports"),
-        ("listeners", {"6443": ["?"]}, "ports"),
-        ("other_distributions", ["k3s"], "other_distribution"),
-        ("kubelet_version", "v1.35.4", "kubernetes_version"),
-        ("kubelet_version", "v1.36.30", "kubernetes_version"),
-        ("kubernetes_paths", ["/etc/kubernetes/kubelet.conf"], "stale_cluster"),
-    ],
-)
-def test_each_problem_is_found_explained_and_not_checked_unless_asked(path: str, value: Any, check: str) -> None:
-    machine = changed(path, value)
-    problems = core.judge(machine, NEED)
-    assert [problem.check for problem in problems] == [check]
-    assert all((problems[0].what, problems[0].found, problems[0].why, problems[0].fix))
-    if check not in ("machine_id", "other_distribution"):
-        assert checks(machine, {}) == []
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        ("listeners", {"6443": ["kube-apiserver"]}),
-        ("listeners", {"22": ["sshd"]}),
-        ("kubelet_version", "v1.36.3"),
-        ("os|version_id", "12"),
-        ("kernel", "5.13"),
-        ("kernel", "10.0-rc1"),
-    ],
-)
-def test_what_is_no_problem(path: str, value: Any) -> None:
-    assert checks(changed(path, value)) == []
-
-
-def test_only_a_node_that_joined_has_a_version_to_keep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(
-        core, "_output", lambda argv: "Kubernetes v1.36.3\n" if argv == ["kubelet", "--version"] else ""
-    )
-    kubeconfig = tmp_path / "kubelet.conf"
-    assert core.member_version(str(kubeconfig)) == ""
-    kubeconfig.write_text("")
-    assert core.member_version(str(kubeconfig)) == "v1.36.3"
-
-
-def test_a_minor_version_stands_for_its_major() -> None:
-    machine = changed("os", {"id": "rocky", "version_id": "9.4", "id_like": "", "pretty_name": ""})
-    assert checks(machine) == []
-
-
-@pytest.mark.parametrize(
-    ("node_ip", "min_mtu", "expected"),
-    [
-        ("10.0.0.11", 9000, []),
-        ("10.0.0.11", 9001, ["mtu"]),
-        ("192.0.2.9", 9000, ["mtu"]),
-        ("fd00:0::11", 1500, []),
-        ("10.0.0.12", 0, ["node_ip"]),
-        ("node1.example.org", 0, ["node_ip"]),
-    ],
-)
-def test_the_nodes_address_has_to_be_one_of_the_machine(node_ip: str, min_mtu: int, expected: list[str]) -> None:
-    assert checks(FITTING, {"node_ip": node_ip, "min_mtu": min_mtu}) == expected
-
-
-def test_a_machine_that_is_managed_already_keeps_its_cluster_and_its_full_disk() -> None:
-    machine = {**changed("disks|/|free_mib", 5), "kubernetes_paths": ["/etc/kubernetes/kubelet.conf"], "managed": True}
-    assert checks(machine) == []
-
-
-def test_all_problems_come_at_once_and_a_waiver_takes_out_one_by_name() -> None:
-    machine = {**FITTING, "cpus": 1, "memory_mib": 1, "cgroup_version": 1}
-    found = core.report(machine, NEED, {"memory": "a test machine"})
-    assert [problem["check"] for problem in found["problems"]] == ["cpus", "cgroup"]
-    assert found["message"].splitlines()[1].startswith("cgroup: ")
-    assert [(problem["check"], problem["reason"]) for problem in found["waived"]] == [("memory", "a test machine")]
-
-
-# --- parsers --------------------------------------------------------------------------------------------------------------------------------
+RESULT = {"at": 1763786400, "verdict": "fail", "p99_ns": 41_500_000, "reasons": ["slow"]}
 
 
 def test_os_release() -> None:
@@ -237,8 +76,6 @@ def test_listeners() -> None:
 
 
 def test_own_listeners_are_found_by_name() -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         comm = Path("/proc/self/comm").read_text().strip()
@@ -326,17 +163,172 @@ def test_missing_packages(monkeypatch: pytest.MonkeyPatch, manager: str, expecte
 
 def test_this_very_machine_can_be_looked_at_without_any_tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    need = {
+    need: dict[str, Any] = {
         "min_free_mib": {"/no/such/path": 1},
         "commands": ["ip"],
         "ports": [{"port": 1, "process": "x"}],
         "state_dir": str(tmp_path),
+        "name_resolution": True,
+        "endpoints": [{"name": "nowhere", "url": "http://127.0.0.1:1"}],
+        "disk_qualification": {"directory": "/var/lib/etcd"},
     }
+    (tmp_path / "disk-qualification.json").write_text(json.dumps({"schema": 1, "results": {"/var/lib/etcd/": RESULT}}))
     machine = core.collect(need)
     assert machine["cpus"] > 0
     assert machine["memory_mib"] > 0
     assert machine["disks"]["/no/such/path"]["mount"]
     assert machine["commands"] == {"ip": ""}
     assert machine["managed"] is True
+    assert machine["epoch_seconds_begun"] <= machine["epoch_seconds"] <= time.time()
+    assert machine["endpoints"] == {"nowhere": "refused"}
+    assert machine["disk_qualification"]["verdict"] == "fail"
+    assert machine["hostname_addresses"] is None or isinstance(machine["hostname_addresses"], list)
     assert json.loads(json.dumps(machine)) == machine
-    assert [problem.check for problem in core.judge(machine, {"min_cpus": 10**6})] >= ["cpus"]
+    # Whatever was found, and all of it, can be judged.
+    need |= {
+        "min_cpus": 10**6,
+        "time_synchronised": True,
+        "swap": "refused",
+        "only_our_runtime": True,
+        "no_firewall": True,
+    }
+    found = [problem.check for problem in judge(machine, need)]
+    assert {"cpus", "endpoint", "disk_qualification"} <= set(found)
+
+
+def test_only_a_node_that_joined_has_a_version_to_keep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(
+        core, "_output", lambda argv: "Kubernetes v1.36.3\n" if argv == ["kubelet", "--version"] else ""
+    )
+    kubeconfig = tmp_path / "kubelet.conf"
+    assert core.member_version(str(kubeconfig)) == ""
+    kubeconfig.write_text("")
+    assert core.member_version(str(kubeconfig)) == "v1.36.3"
+
+
+def test_active_units_are_those_whose_line_says_so() -> None:
+    names = ("systemd-networkd", "NetworkManager", "firewalld", "ufw")
+    assert core.parse_units(names, "active\ninactive\nfailed\nactive\n") == ["systemd-networkd", "ufw"]
+    assert core.parse_units(names, "") == []
+
+
+def test_nameservers() -> None:
+    text = "# made by hand\nsearch example.org\nnameserver 10.0.0.53\nnameserver fd00::53 # second\n;nameserver 1.2.3.4\nnameserver\n"
+    assert core.parse_nameservers(text) == ["10.0.0.53", "fd00::53"]
+
+
+@pytest.mark.parametrize(
+    ("text", "on"),
+    [
+        ("ENABLED=yes\n", True),
+        ("#ENABLED=yes\nENABLED=no\n", False),
+        ('LOGLEVEL=low\nENABLED="yes"\n', True),
+        ("", False),
+    ],
+)
+def test_ufw(text: str, on: bool) -> None:
+    assert core.parse_ufw(text) is on
+
+
+@pytest.mark.parametrize(
+    ("units", "ufw", "expected"),
+    [
+        ([], "ENABLED=yes\n", []),
+        (["ufw"], "ENABLED=no\n", []),
+        (["ufw"], "ENABLED=yes\n", ["ufw"]),
+        (["firewalld", "NetworkManager"], "", ["firewalld"]),
+    ],
+)
+def test_a_firewall_is_on_when_its_service_and_its_configuration_say_so(
+    monkeypatch: pytest.MonkeyPatch, units: list[str], ufw: str, expected: list[str]
+) -> None:
+    monkeypatch.setattr(core, "_read", lambda path: ufw if path == "/etc/ufw/ufw.conf" else "")
+    assert core.observe_firewalls(units) == expected
+
+
+STORED = json.dumps({"schema": 1, "results": {"/var/lib/etcd": RESULT, "/data/": {**RESULT, "verdict": "good"}}})
+
+
+@pytest.mark.parametrize(
+    ("text", "directory", "expected"),
+    [
+        (STORED, "/var/lib/etcd/", {**RESULT, "at": 1763786400.0}),
+        (STORED, "/data", {**RESULT, "at": 1763786400.0, "verdict": "good"}),
+        (STORED, "/elsewhere", {}),
+        ("", "/var/lib/etcd", {}),
+    ],
+)
+def test_the_stored_result_of_a_directory(text: str, directory: str, expected: dict[str, Any]) -> None:
+    assert core.parse_qualification(text, directory) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "3",
+        '{"schema": 1}',
+        '{"schema": 1, "results": []}',
+        '{"schema": 2, "results": {"/e": {}}}',
+        '{"schema": 1, "results": {"/e": null, "/e/": {"at": "soon", "verdict": "good"}}}',
+        '{"schema": 1, "results": {"/e": {"at": 1, "verdict": "good", "reasons": 3}}}',
+    ],
+)
+def test_a_file_that_is_not_understood_is_said_to_be_so(text: str) -> None:
+    assert set(core.parse_qualification(text, "/e")) == {"error"}
+
+
+def test_endpoints_are_asked_all_at_once_and_in_bounded_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        urls = {
+            "open": f"http://127.0.0.1:{server.getsockname()[1]}/v2/",
+            "refused": f"https://127.0.0.1:{closed.getsockname()[1]}",
+            "no port": "http://127.0.0.1:seventy",
+        }
+        found = core.observe_network("", [{"name": name, "url": url} for name, url in urls.items()])
+    assert found["hostname_addresses"] == []
+    assert found["endpoints"]["open"] == "open"
+    assert found["endpoints"]["refused"] == "refused"
+    assert "seventy" in found["endpoints"]["no port"]
+
+
+def test_nobody_waits_for_a_resolver_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "addresses_of", lambda name: time.sleep(5))
+    monkeypatch.setattr(core, "connect", lambda url, seconds: time.sleep(5))
+    begun = time.monotonic()
+    found = core.observe_network("node1", [{"name": "registry", "url": "http://10.0.0.5"}], seconds=0.2)
+    assert time.monotonic() - begun < 2
+    assert found == {"hostname_addresses": None, "endpoints": {"registry": "timed out"}}
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), "no address"),
+        (TimeoutError("timed out"), "timed out"),
+        (OSError(113, "No route to host"), "No route to host"),
+    ],
+)
+def test_why_nothing_answers(monkeypatch: pytest.MonkeyPatch, raised: OSError, expected: str) -> None:
+    asked = []
+
+    def fail(address: tuple[str, int], timeout: float) -> None:
+        asked.append(address)
+        raise raised
+
+    monkeypatch.setattr(socket, "create_connection", fail)
+    assert core.connect("https://[fd00::6]", 1) == expected
+    assert core.connect("http://registry.example.org", 1) == expected
+    assert asked == [("fd00::6", 443), ("registry.example.org", 80)]
+
+
+def test_addresses_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert core.addresses_of("127.0.0.1") == ["127.0.0.1"]
+
+    def unknown(name: str, port: None) -> None:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert core.addresses_of("node1") == []

@@ -1,0 +1,406 @@
+# Copyright: (c) 2026, the bare_metal.kubernetes maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The judge of a machine: what ``_machine`` observed against what is required of it. Pure. docs/preflight.md explains every check."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import time
+import typing as t
+from dataclasses import asdict, dataclass
+
+Machine = dict[str, t.Any]
+
+ERROR, WARNING = "error", "warning"
+HOST_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$")
+# What resolv.conf(5) and the kubelet read at most.
+MOST_NAMESERVERS = 3
+GOOD_VERDICTS = ("excellent", "good", "pass")
+BAD_VERDICTS = ("fail", "implausible")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One reason why a machine does not fit, or (``level`` ``warning``) why it will hurt. ``check`` is the name by which it can be waived."""
+
+    check: str
+    what: str
+    found: str
+    why: str
+    fix: str
+    level: str = ERROR
+
+    def text(self) -> str:
+        return f"{self.check}: {self.what}; found {self.found}. {self.why} {self.fix}"
+
+
+def version_tuple(text: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version, so that ``6.1.0-28-amd64`` is (6, 1, 0)."""
+    match = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(number) for number in match.group().split(".")) if match else ()
+
+
+def judge(machine: Machine, requirements: t.Mapping[str, t.Any]) -> list[Problem]:
+    """Compare a machine with what is required of it. A requirement that is not given is not checked."""
+    checks = (
+        _judge_size,
+        _judge_system,
+        _judge_time,
+        _judge_addresses,
+        _judge_names,
+        _judge_endpoints,
+        _judge_disks,
+        _judge_qualification,
+        _judge_ports,
+        _judge_swap,
+        _judge_neighbours,
+        _judge_state,
+        _judge_version,
+    )
+    return [problem for check in checks for problem in check(machine, requirements)]
+
+
+def _judge_size(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    if machine["cpus"] < need.get("min_cpus", 0):
+        yield Problem(
+            "cpus",
+            f"at least {need['min_cpus']} CPUs are needed",
+            str(machine["cpus"]),
+            "kubeadm refuses smaller control planes, and etcd misses heartbeats on them.",
+            "Use a larger machine.",
+        )
+    if machine["memory_mib"] < need.get("min_memory_mib", 0):
+        yield Problem(
+            "memory",
+            f"at least {need['min_memory_mib']} MiB of memory are needed",
+            f"{machine['memory_mib']} MiB",
+            "The components of this host and their reservations do not fit.",
+            "Use a larger machine, or lower cluster_pods_per_node.",
+        )
+
+
+def _judge_system(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    release = machine["os"]
+    supported = need.get("supported_os")
+    if supported is not None and not any(
+        _same_release(release["version_id"], version) for version in supported.get(release["id"], ())
+    ):
+        names = "; ".join(f"{name} {', '.join(versions)}" for name, versions in sorted(supported.items()))
+        yield Problem(
+            "supported_os",
+            f"one of these systems is needed: {names}",
+            release["pretty_name"] or release["id"] or "an unknown system",
+            "Nothing else is tested.",
+            "Install one of them, or waive this check with a reason.",
+        )
+    if need.get("min_kernel") and version_tuple(machine["kernel"]) < version_tuple(need["min_kernel"]):
+        yield Problem(
+            "kernel",
+            f"a kernel of at least {need['min_kernel']} is needed",
+            machine["kernel"] or "an unknown one",
+            "kube-proxy's nftables mode and the network plugin do not work with older ones.",
+            "Install a newer kernel and boot it.",
+        )
+    if need.get("architecture") and machine["architecture"] != need["architecture"]:
+        yield Problem(
+            "architecture",
+            f"the cluster's binaries are for {need['architecture']}",
+            machine["architecture"],
+            "They do not run here.",
+            "Set cluster_architecture, or take this host out of the inventory.",
+        )
+    if need.get("cgroup_versions") and machine["cgroup_version"] not in need["cgroup_versions"]:
+        yield Problem(
+            "cgroup",
+            f"cgroup version {' or '.join(str(version) for version in need['cgroup_versions'])} is needed",
+            f"version {machine['cgroup_version']}",
+            "The kubelet of Kubernetes 1.35 and later refuses to start on version 1.",
+            "Remove systemd.unified_cgroup_hierarchy=0 from the kernel command line and reboot.",
+        )
+    if need.get("metal") and machine["virtualization"] != "none":
+        yield Problem(
+            "metal",
+            "a machine without a hypervisor is wanted",
+            machine["virtualization"],
+            "The inventory says that this is bare metal.",
+            "Correct the inventory, or waive this check with a reason.",
+        )
+
+
+def _judge_time(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    if need.get("time_synchronised") is not None and not machine["time_sync"]["synchronised"]:
+        yield Problem(
+            "time",
+            "the clock has to be synchronised",
+            f"not synchronised (asked: {machine['time_sync']['source']})",
+            "etcd's leases and every certificate depend on it.",
+            "See 'chronyc sources' or 'timedatectl timesync-status'; os_prep_time_servers names the servers that a run sets up.",
+            ERROR if need["time_synchronised"] else WARNING,
+        )
+
+
+def _same_release(found: str, wanted: str) -> bool:
+    return found == wanted or found.startswith(f"{wanted}.")
+
+
+def _judge_addresses(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    name = machine["hostname"]
+    if need.get("hostname") and (name.split(".")[0] == "localhost" or not HOST_NAME.match(name)):
+        yield Problem(
+            "hostname",
+            "a host name of lower case letters, digits and dashes (RFC 1123) other than localhost is needed",
+            f"'{name}'",
+            "Certificates and node names are made from it.",
+            "Set it with hostnamectl.",
+        )
+    if need.get("node_ip"):
+        yield from _judge_node_ip(machine, str(need["node_ip"]), int(need.get("min_mtu") or 0))
+    if not re.fullmatch(r"[0-9a-f]{32}", machine["machine_id"]):
+        yield Problem(
+            "machine_id",
+            "/etc/machine-id has to hold 32 hexadecimal digits",
+            f"'{machine['machine_id']}'",
+            "systemd, the network and the kubelet tell machines apart by it.",
+            "Run systemd-machine-id-setup.",
+        )
+
+
+def _judge_node_ip(machine: Machine, node_ip: str, min_mtu: int) -> t.Iterator[Problem]:
+    own = {address.partition("/")[0]: entry for entry in machine["interfaces"] for address in entry["addresses"]}
+    try:
+        wanted = str(ipaddress.ip_address(node_ip))
+    except ValueError:
+        yield Problem(
+            "node_ip",
+            "cluster_node_ip has to be an IP address",
+            f"'{node_ip}'",
+            "Nodes, etcd members and BGP peers are told apart by address, not by name.",
+            "Set cluster_node_ip (or ansible_host) of this host to its address.",
+        )
+        return
+    if wanted not in own:
+        yield Problem(
+            "node_ip",
+            f"cluster_node_ip {wanted} has to be an address of this machine",
+            ", ".join(sorted(own)) or "no addresses",
+            "The node would announce an address that nobody answers on.",
+            "Correct cluster_node_ip, or is this another machine than the inventory says?",
+        )
+    elif own[wanted]["mtu"] < min_mtu:
+        yield Problem(
+            "mtu",
+            f"an MTU of at least {min_mtu} is needed on {own[wanted]['name']}",
+            str(own[wanted]["mtu"]),
+            "Larger packets of pods would be lost without a word.",
+            "Raise it on the interface and the switch port, or lower the wanted MTU.",
+        )
+
+
+def _judge_names(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    if not need.get("name_resolution"):
+        return
+    addresses, servers = machine["hostname_addresses"], machine["nameservers"]
+    if not addresses:
+        yield Problem(
+            "hostname_resolves",
+            f"the host name '{machine['hostname']}' should resolve on the host itself",
+            "no answer in time" if addresses is None else "no address",
+            "kubeadm warns of it, and programs that ask for their own name wait for DNS.",
+            "Write it into /etc/hosts, or into DNS.",
+            WARNING,
+        )
+    if len(servers) > MOST_NAMESERVERS:
+        yield Problem(
+            "resolv_conf",
+            f"at most {MOST_NAMESERVERS} name servers should stand in /etc/resolv.conf",
+            ", ".join(servers),
+            "The resolver and the kubelet leave out the rest, and the kubelet reports it for every pod.",
+            "Remove those that are not needed.",
+            WARNING,
+        )
+    if servers and all(map(_is_loopback, servers)) and all(map(_is_loopback, machine["resolved_nameservers"])):
+        yield Problem(
+            "resolv_conf",
+            "/etc/resolv.conf should name a server that pods can reach",
+            ", ".join(servers),
+            "CoreDNS takes the node's servers for names outside the cluster; a loopback address is CoreDNS itself, and it stops at the loop.",
+            "Name the servers behind the local one, or set resolvConf in cluster_kubelet_configuration to a file that does.",
+            WARNING,
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _judge_endpoints(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    for entry in need.get("endpoints") or ():
+        found = machine["endpoints"][entry["name"]]
+        if found == "open" or (found == "refused" and entry.get("may_refuse")):
+            continue
+        yield Problem(
+            "endpoint",
+            f"the {entry['name']} at {entry['url']} has to be reachable",
+            found,
+            entry.get("why") or "This host needs it during the run.",
+            "Look for a firewall, a missing route or a wrong address; from the host: 'curl -v --connect-timeout 3 URL'.",
+        )
+
+
+def _judge_disks(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    for path, wanted in sorted((need.get("min_free_mib") or {}).items()):
+        disk = machine["disks"][path]
+        if disk["free_mib"] < wanted and not machine["managed"]:
+            yield Problem(
+                "disk",
+                f"{wanted} MiB have to be free at {path} before the first run",
+                f"{disk['free_mib']} MiB free of {disk['size_mib']} MiB on {disk['mount']}",
+                "Images and binaries do not fit.",
+                "Free some space, or mount a larger file system there.",
+            )
+
+
+def _judge_qualification(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    wanted = need.get("disk_qualification")
+    if not wanted or not wanted.get("directory"):
+        return
+    what = f"the disk of {wanted['directory']} has to be fast enough for etcd"
+    result = machine["disk_qualification"]
+    verdict = result.get("verdict", "")
+    if verdict in BAD_VERDICTS:
+        reasons = "; ".join(result["reasons"]) or "no reasons given"
+        yield Problem(
+            "disk_qualification",
+            what,
+            f"{verdict}, p99 {result['p99_ns'] / 1e6:g} ms, measured {_day(result['at'])}: {reasons}",
+            "etcd syncs every write before it answers; on a slow disk it loses its leader, and the API stops with it.",
+            "Put the directory on a faster disk (an SSD with power-loss protection) of its own, and run bare_metal.kubernetes.qualify_disks again.",
+        )
+    elif verdict not in GOOD_VERDICTS:
+        missing = "no result" if not result else result.get("error") or f"{verdict}, measured {_day(result['at'])}"
+        yield Problem(
+            "disk_qualification",
+            what,
+            missing,
+            "A disk that is fast for one second is found out only by measuring it.",
+            "Run bare_metal.kubernetes.qualify_disks.",
+            ERROR if wanted.get("required") else WARNING,
+        )
+
+
+def _day(epoch: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(epoch))
+
+
+def _judge_ports(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    for entry in need.get("ports") or ():
+        strangers = [name for name in machine["listeners"].get(str(entry["port"]), ()) if name != entry["process"]]
+        if strangers:
+            yield Problem(
+                "ports",
+                f"port {entry['port']} is for {entry['process']}",
+                f"{', '.join(strangers)} listening on it",
+                f"{entry['process']} could not start.",
+                f"Stop what listens there ('ss -ltnp sport = :{entry['port']}'), or configure another port.",
+            )
+
+
+def _judge_swap(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    wanted = need.get("swap", "tolerated")
+    if wanted == "tolerated" or not machine["swap_devices"]:
+        return
+    refused = wanted == "refused"
+    yield Problem(
+        "swap",
+        "swap has to be off" if refused else "swap is on, and a run turns it off for good",
+        ", ".join(machine["swap_devices"]),
+        "The kubelet does not start with swap, unless failSwapOn says so."
+        if refused
+        else "What was swapped out has to fit into memory again.",
+        "Set os_prep_swap_off, or failSwapOn: false in cluster_kubelet_configuration."
+        if refused
+        else "Nothing has to be done; os_prep_swap_off: false leaves it on.",
+        ERROR if refused else WARNING,
+    )
+
+
+def _judge_neighbours(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    """Programs that run beside the cluster and meddle with it."""
+    if need.get("only_our_runtime"):
+        # Podman runs no daemon that touches other containers; its socket only says that somebody may start some.
+        level = WARNING if machine["other_runtimes"] == ["podman"] else ERROR
+        if machine["other_runtimes"]:
+            yield Problem(
+                "container_runtime",
+                "no container runtime but the cluster's containerd should serve on this host",
+                ", ".join(machine["other_runtimes"]),
+                "Docker shares containerd's configuration and drops forwarded packets, CRI-O is a second runtime for the kubelet; "
+                "none of their containers is in the node's accounts.",
+                "Stop and disable its service and its socket, or uninstall it.",
+                level,
+            )
+    if need.get("no_firewall") and machine["firewalls"]:
+        yield Problem(
+            "firewall",
+            "no firewall that does not know the cluster should be on",
+            ", ".join(machine["firewalls"]),
+            "It drops what pods, etcd and the API send each other, often only after its next reload.",
+            "Turn it off, or open the cluster's ports and networks in it and waive this check.",
+            WARNING,
+        )
+
+
+def _judge_state(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    if machine["other_distributions"]:
+        yield Problem(
+            "other_distribution",
+            "no other Kubernetes distribution may be installed",
+            ", ".join(machine["other_distributions"]),
+            "Two kubelets would fight for the same cgroups, ports and iptables.",
+            "Uninstall it with its own uninstaller.",
+        )
+    if need.get("state_dir") and machine["kubernetes_paths"] and not machine["managed"]:
+        yield Problem(
+            "stale_cluster",
+            "no rests of a cluster that something else made may be there",
+            ", ".join(machine["kubernetes_paths"]),
+            f"{need['state_dir']} does not exist, so this collection did not write them, and it does not take over foreign clusters.",
+            "Run 'kubeadm reset' and remove them, if that cluster is not needed any more.",
+        )
+
+
+def _judge_version(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    wanted = need.get("kubernetes_version")
+    if wanted and machine["kubelet_version"] not in ("", wanted):
+        yield Problem(
+            "kubernetes_version",
+            f"this node is in a cluster, and the inventory asks for Kubernetes {wanted}",
+            machine["kubelet_version"],
+            "An upgrade has its own order (control planes one minor version at a time, kubelets after them); this run does not keep it.",
+            f"Set cluster_kubernetes_version (or cluster_release_set) back to what gives {machine['kubelet_version']}, or reset the node.",
+        )
+
+
+def is_reason(value: t.Any) -> bool:
+    """Say whether a waiver has a reason that can be printed."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+def report(machine: Machine, requirements: t.Mapping[str, t.Any], waivers: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return ``machine``, ``problems`` (errors and warnings), ``waived`` (those whose check is waived, with the reason) and ``message`` (the errors)."""
+    found = judge(machine, requirements)
+    reasons = {check: reason for check, reason in waivers.items() if is_reason(reason)}
+    kept = [problem for problem in found if problem.check not in reasons]
+    return {
+        "machine": machine,
+        "problems": [asdict(problem) for problem in kept],
+        "waived": [
+            {**asdict(problem), "reason": reasons[problem.check]} for problem in found if problem.check in reasons
+        ],
+        "message": "\n".join(problem.text() for problem in kept if problem.level == ERROR),
+    }

@@ -1,0 +1,275 @@
+"""_machine_judge: a machine as observed in, everything that is wrong with it out."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _machine_judge as core
+
+FITTING: dict[str, Any] = {
+    "architecture": "x86_64",
+    "cpus": 40,
+    "memory_mib": 515000,
+    "kernel": "6.12.41+deb13-amd64",
+    "hostname": "node1",
+    "os": {"id": "debian", "version_id": "13", "id_like": "", "pretty_name": "Debian GNU/Linux 13 (trixie)"},
+    "virtualization": "none",
+    "cgroup_version": 2,
+    "interfaces": [
+        {
+            "name": "bond0",
+            "mac": "aa:00",
+            "mtu": 9000,
+            "state": "up",
+            "speed_mbps": 25000,
+            "addresses": ["10.0.0.11/24", "fd00::11/64"],
+        },
+        {"name": "eno4", "mac": "aa:01", "mtu": 1500, "state": "up", "speed_mbps": 1000, "addresses": ["192.0.2.9/24"]},
+    ],
+    "disks": {"/": {"free_mib": 90000, "size_mib": 100000, "mount": "/", "type": "ext4", "device": "/dev/sda1"}},
+    "time_sync": {"synchronised": True, "source": "chrony", "offset_seconds": 0.0001},
+    "machine_id": "0123456789abcdef0123456789abcdef",
+    "listeners": {},
+    "kubernetes_paths": [],
+    "other_distributions": [],
+    "kubelet_version": "",
+    "managed": False,
+    "swap_devices": [],
+    "firewalls": [],
+    "other_runtimes": [],
+    "nameservers": ["10.0.0.53"],
+    "resolved_nameservers": [],
+    "hostname_addresses": ["10.0.0.11"],
+    "endpoints": {"registry": "open", "API endpoint": "refused"},
+    "disk_qualification": {"at": 1763786400.0, "verdict": "good", "p99_ns": 2_100_000, "reasons": []},
+}
+NEED: dict[str, Any] = {
+    "min_cpus": 2,
+    "min_memory_mib": 1700,
+    "architecture": "x86_64",
+    "min_kernel": "5.13",
+    "supported_os": {"debian": ["12", "13"], "rocky": ["9"]},
+    "cgroup_versions": [2],
+    "metal": True,
+    "time_synchronised": True,
+    "hostname": True,
+    "node_ip": "10.0.0.11",
+    "min_mtu": 1500,
+    "min_free_mib": {"/": 10240},
+    "ports": [{"port": 6443, "process": "kube-apiserver"}],
+    "kubernetes_version": "v1.36.3",
+    "state_dir": "/var/lib/bare-metal-kubernetes",
+    "name_resolution": True,
+    "endpoints": [
+        {"name": "registry", "url": "http://10.0.0.5:5000", "why": "Images come from it."},
+        {"name": "API endpoint", "url": "https://10.0.0.6:6443", "may_refuse": True},
+    ],
+    "only_our_runtime": True,
+    "no_firewall": True,
+    "swap": "turned_off",
+    "disk_qualification": {"directory": "/var/lib/etcd", "required": False},
+}
+QUALIFIED = FITTING["disk_qualification"]
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    machine = copy.deepcopy(FITTING)
+    target = machine
+    *parents, last = path.split("|")
+    for name in parents:
+        target = target[name]
+    target[last] = value
+    return machine
+
+
+def checks(machine: dict[str, Any], need: dict[str, Any] | None = None) -> list[str]:
+    return [problem.check for problem in core.judge(machine, NEED if need is None else need)]
+
+
+def test_a_machine_that_fits_has_no_problems() -> None:
+    assert checks(FITTING) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "check"),
+    [
+        ("cpus", 1, "cpus"),
+        ("memory_mib", 1024, "memory"),
+        ("architecture", "aarch64", "architecture"),
+        ("kernel", "5.4.0-216-generic", "kernel"),
+        ("kernel", "", "kernel"),
+        ("os|id", "alpine", "supported_os"),
+        ("os|version_id", "11", "supported_os"),
+        ("os|version_id", "130", "supported_os"),
+        ("cgroup_version", 1, "cgroup"),
+        ("virtualization", "kvm", "metal"),
+        ("time_sync|synchronised", False, "time"),
+        ("hostname", "Node_1", "hostname"),
+        ("hostname", "localhost.localdomain", "hostname"),
+        ("hostname", "", "hostname"),
+        ("machine_id", "", "machine_id"),
+        ("machine_id", "uninitialized", "machine_id"),
+        ("interfaces", [], "node_ip"),
+        ("disks|/", {"free_mib": 5, "size_mib": 9, "mount": "/", "type": "ext4", "device": "d"}, "disk"),
+        ("listeners", {"6443": ["nginx"]}, "ports"),
+        ("listeners", {"6443": ["kube-apiserver", "nginx"]}, "ports"),
+        ("listeners", {"6443": ["?"]}, "ports"),
+        ("other_distributions", ["k3s"], "other_distribution"),
+        ("kubelet_version", "v1.35.4", "kubernetes_version"),
+        ("kubelet_version", "v1.36.30", "kubernetes_version"),
+        ("kubernetes_paths", ["/etc/kubernetes/kubelet.conf"], "stale_cluster"),
+        ("hostname_addresses", [], "hostname_resolves"),
+        ("hostname_addresses", None, "hostname_resolves"),
+        ("nameservers", ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"], "resolv_conf"),
+        ("nameservers", ["127.0.0.53"], "resolv_conf"),
+        ("nameservers", ["::1", "127.0.0.1"], "resolv_conf"),
+        ("endpoints|registry", "refused", "endpoint"),
+        ("endpoints|registry", "no address", "endpoint"),
+        ("endpoints|API endpoint", "timed out", "endpoint"),
+        ("other_runtimes", ["docker"], "container_runtime"),
+        ("other_runtimes", ["podman"], "container_runtime"),
+        ("firewalls", ["firewalld"], "firewall"),
+        ("swap_devices", ["/dev/zram0"], "swap"),
+        ("disk_qualification", {}, "disk_qualification"),
+        ("disk_qualification", {"error": "schema 2, not 1"}, "disk_qualification"),
+        ("disk_qualification", {**QUALIFIED, "verdict": "fail"}, "disk_qualification"),
+        ("disk_qualification", {**QUALIFIED, "verdict": "implausible"}, "disk_qualification"),
+        ("disk_qualification", {**QUALIFIED, "verdict": "insufficient"}, "disk_qualification"),
+    ],
+)
+def test_each_problem_is_found_explained_and_not_checked_unless_asked(path: str, value: Any, check: str) -> None:
+    machine = changed(path, value)
+    problems = core.judge(machine, NEED)
+    assert [problem.check for problem in problems] == [check]
+    assert all((problems[0].what, problems[0].found, problems[0].why, problems[0].fix))
+    if check not in ("machine_id", "other_distribution"):
+        assert checks(machine, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("listeners", {"6443": ["kube-apiserver"]}),
+        ("listeners", {"22": ["sshd"]}),
+        ("kubelet_version", "v1.36.3"),
+        ("os|version_id", "12"),
+        ("kernel", "5.13"),
+        ("kernel", "10.0-rc1"),
+        ("endpoints|API endpoint", "refused"),
+        ("nameservers", []),
+        ("nameservers", ["127.0.0.1", "10.0.0.1"]),
+        ("nameservers", ["fe80::1%eth0"]),
+        ("disk_qualification", {**QUALIFIED, "verdict": "excellent"}),
+        ("disk_qualification", {**QUALIFIED, "verdict": "pass"}),
+    ],
+)
+def test_what_is_no_problem(path: str, value: Any) -> None:
+    assert checks(changed(path, value)) == []
+
+
+def level(machine: dict[str, Any], **need: Any) -> str:
+    (problem,) = core.judge(machine, need)
+    return problem.level
+
+
+@pytest.mark.parametrize(
+    ("machine", "need", "expected"),
+    [
+        (changed("time_sync|synchronised", False), {"time_synchronised": True}, "error"),
+        (changed("time_sync|synchronised", False), {"time_synchronised": False}, "warning"),
+        (changed("other_runtimes", ["docker", "podman"]), {"only_our_runtime": True}, "error"),
+        (changed("other_runtimes", ["podman"]), {"only_our_runtime": True}, "warning"),
+        (changed("swap_devices", ["/dev/sda2"]), {"swap": "refused"}, "error"),
+        (changed("swap_devices", ["/dev/sda2"]), {"swap": "turned_off"}, "warning"),
+        (changed("firewalls", ["ufw"]), {"no_firewall": True}, "warning"),
+        (changed("hostname_addresses", []), {"name_resolution": True}, "warning"),
+        (changed("virtualization", "kvm"), {"metal": True}, "error"),
+    ],
+)
+def test_what_is_an_error_and_what_a_warning(machine: dict[str, Any], need: dict[str, Any], expected: str) -> None:
+    assert level(machine, **need) == expected
+
+
+@pytest.mark.parametrize(
+    ("stored", "required", "expected"),
+    [
+        ({}, False, "warning"),
+        ({}, True, "error"),
+        ({**QUALIFIED, "verdict": "insufficient"}, False, "warning"),
+        ({**QUALIFIED, "verdict": "insufficient"}, True, "error"),
+        ({**QUALIFIED, "verdict": "something new"}, False, "warning"),
+        ({**QUALIFIED, "verdict": "fail"}, False, "error"),
+        ({**QUALIFIED, "verdict": "implausible"}, False, "error"),
+    ],
+)
+def test_a_bad_disk_is_an_error_and_an_unknown_one_when_it_is_required(
+    stored: dict[str, Any], required: bool, expected: str
+) -> None:
+    machine = changed("disk_qualification", stored)
+    assert level(machine, disk_qualification={"directory": "/var/lib/etcd", "required": required}) == expected
+    assert checks(machine, {"disk_qualification": {}}) == []
+
+
+def test_a_refused_disk_is_shown_with_what_was_measured() -> None:
+    stored = {"at": 1763786400.0, "verdict": "fail", "p99_ns": 41_500_000, "reasons": ["p99 41.5 ms, wanted < 10 ms"]}
+    (problem,) = core.judge(changed("disk_qualification", stored), {"disk_qualification": {"directory": "/e"}})
+    assert problem.found == "fail, p99 41.5 ms, measured 2025-11-22: p99 41.5 ms, wanted < 10 ms"
+
+
+def test_a_local_resolver_is_fine_when_the_servers_behind_it_are_known() -> None:
+    machine = {**FITTING, "nameservers": ["127.0.0.53"], "resolved_nameservers": ["10.0.0.53"]}
+    assert checks(machine) == []
+
+
+def test_swap_that_is_wanted_is_no_problem() -> None:
+    assert checks(changed("swap_devices", ["/dev/sda2"]), {"swap": "tolerated"}) == []
+
+
+@pytest.mark.parametrize("reason", ["", "  ", None, True, 1, ["because"]])
+def test_without_a_reason_nothing_is_waived(reason: Any) -> None:
+    found = core.report(changed("cpus", 1), NEED, {"cpus": reason})
+    assert [problem["check"] for problem in found["problems"]] == ["cpus"]
+    assert found["waived"] == []
+    assert found["message"].startswith("cpus: ")
+
+
+def test_warnings_are_returned_and_do_not_refuse() -> None:
+    found = core.report(changed("firewalls", ["ufw"]), NEED, {})
+    assert [(problem["check"], problem["level"]) for problem in found["problems"]] == [("firewall", "warning")]
+    assert found["message"] == ""
+
+
+def test_a_minor_version_stands_for_its_major() -> None:
+    machine = changed("os", {"id": "rocky", "version_id": "9.4", "id_like": "", "pretty_name": ""})
+    assert checks(machine) == []
+
+
+@pytest.mark.parametrize(
+    ("node_ip", "min_mtu", "expected"),
+    [
+        ("10.0.0.11", 9000, []),
+        ("10.0.0.11", 9001, ["mtu"]),
+        ("192.0.2.9", 9000, ["mtu"]),
+        ("fd00:0::11", 1500, []),
+        ("10.0.0.12", 0, ["node_ip"]),
+        ("node1.example.org", 0, ["node_ip"]),
+    ],
+)
+def test_the_nodes_address_has_to_be_one_of_the_machine(node_ip: str, min_mtu: int, expected: list[str]) -> None:
+    assert checks(FITTING, {"node_ip": node_ip, "min_mtu": min_mtu}) == expected
+
+
+def test_a_machine_that_is_managed_already_keeps_its_cluster_and_its_full_disk() -> None:
+    machine = {**changed("disks|/|free_mib", 5), "kubernetes_paths": ["/etc/kubernetes/kubelet.conf"], "managed": True}
+    assert checks(machine) == []
+
+
+def test_all_problems_come_at_once_and_a_waiver_takes_out_one_by_name() -> None:
+    machine = {**FITTING, "cpus": 1, "memory_mib": 1, "cgroup_version": 1}
+    found = core.report(machine, NEED, {"memory": "a test machine"})
+    assert [problem["check"] for problem in found["problems"]] == ["cpus", "cgroup"]
+    assert found["message"].splitlines()[1].startswith("cgroup: ")
+    assert [(problem["check"], problem["reason"]) for problem in found["waived"]] == [("memory", "a test machine")]
