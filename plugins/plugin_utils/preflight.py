@@ -177,10 +177,9 @@ def judge_unexamined(inventory: Inventory, answers: Answers, machines: Machines)
     lost = [host for host in inventory.hosts if host not in machines]
     stands = any(machine.get("managed") for machine in machines.values())
     voters = inventory.group("etcd")
-    known_voters = [host for host in voters if host in inventory.hosts]
     if not stands:
         why, level = "A new cluster is not begun without one of its hosts.", ERROR
-    elif len(known_voters) == len(voters) and 2 * len(set(voters) - set(lost)) <= len(voters) and voters:
+    elif voters and 2 * len(set(voters) - set(lost)) <= len(voters):
         why, level = (
             "The etcd hosts that are left are no majority: nothing can be changed without losing the cluster's data.",
             ERROR,
