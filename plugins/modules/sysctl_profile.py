@@ -12,7 +12,8 @@ short_description: Set, persist and verify kernel parameters in one call
 version_added: 0.1.0
 author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 description:
-  - Compares every parameter with the running kernel and with what systemd-sysctl will set at the next boot, over all of its directories.
+  - Compares every parameter with the running kernel, with what systemd-sysctl will set at the next boot, with what C(sysctl --system) would set, and
+    with what cloud-init, tuned and kube-proxy set later. C(docs/kernel_parameters.md) explains every verdict.
   - Writes one drop-in of its own that sorts last, applies it and reads the kernel again. Never touches another's file.
   - A bound (C(min), C(max)) keeps what already meets it and is written to the drop-in only when the next boot would miss it.
   - A parameter that is no longer given goes back to what it was before this module changed it; no parameters undo everything.
@@ -20,13 +21,14 @@ description:
 options:
   parameters:
     description:
-      - Kernel parameters by name, with dots or slashes. A value is a number or a text, or a mapping with one of C(exactly), C(min), C(max), C(one_of)
-        (C(min) and C(max) may go together), and C(reason), C(source), C(optional).
-      - C(optional) parameters may be unknown to the kernel or refused by it. C(null) leaves a parameter alone.
+      - Kernel parameters by name, with dots or slashes as in sysctl.d(5), without globs. A value is a number or a text, or a mapping with one of
+        C(exactly), C(min), C(max), C(one_of) (C(min) and C(max) may go together), and C(reason), C(source), C(optional).
+      - A list of these is met as a whole; when no value meets all of them, the parameter is left alone and is a C(conflict).
+      - C(optional) parameters, and those with a dash before the name, may be unknown to the kernel or refused by it. C(null) leaves a parameter alone.
     type: dict
     required: true
   tolerate:
-    description: Parameters that may be unknown, read-only or clamped here, such as those of the host in a container. They are warned of.
+    description: Parameters that may be unknown, without their module, read-only or clamped here, as in a container. They are warned of.
     type: list
     elements: str
     default: []
@@ -35,7 +37,10 @@ options:
     type: str
     choices: [present, verified]
     default: present
-  path: {description: The drop-in., type: path, default: /etc/sysctl.d/99-zz-bare-metal-kubernetes.conf}
+  path:
+    description: The drop-in, in one of the directories of sysctl.d(5). A link, or a file that this module did not write, is refused.
+    type: path
+    default: /etc/sysctl.d/99-zz-bare-metal-kubernetes.conf
   state_dir: {description: Where original values are remembered., type: path, default: /var/lib/bare-metal-kubernetes}
 attributes:
   check_mode: {description: Says what would change. What would fail is a warning., support: full}
@@ -47,6 +52,7 @@ EXAMPLES = r"""
   bare_metal.kubernetes.sysctl_profile:
     parameters:
       net.ipv4.ip_forward: 1
+      net/ipv4/conf/bond0.100/rp_filter: 0
       fs.inotify.max_user_instances: {min: 8192, reason: one or more a pod}
       net.ipv4.conf.all.rp_filter: {one_of: [0, 1], reason: Calico refuses loose mode}
 """
@@ -54,19 +60,26 @@ EXAMPLES = r"""
 RETURN = r"""
 verdicts:
   description: >-
-    Parameters that are not as wanted: C(key), C(wanted), C(live), C(at_boot), C(detail), C(tolerated), and C(names) out of
-    V(unknown_key), V(readonly), V(clamped), V(runtime_drift), V(persist_drift), V(overridden_by).
+    Parameters of which there is something to say: C(key), C(wanted), C(live), C(at_boot), C(detail), C(tolerated), C(where) (lines by name),
+    C(asked) (when clamped), C(module) and C(module_at_boot) (when its module is missing), C(names) out of V(unknown_key), V(module_missing),
+    V(readonly), V(clamped), V(runtime_drift), V(persist_drift), V(overridden_by), V(will_be_overwritten_by), V(conflict), which fail, and C(notes)
+    out of V(duplicate), V(procps_differs), which do not.
   returned: always
   type: list
   elements: dict
+judged: {description: The names and notes of every parameter; V(ok) alone when there are none., returned: always, type: dict}
 live: {description: What the kernel has after the call., returned: always, type: dict}
 """
 
+import os
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _sysctl as core
+
+# Of these a run warns although nothing fails: in check mode, and what only some program would do.
+WORTH_A_WARNING = {"unknown_key", "module_missing", "readonly", "conflict", "will_be_overwritten_by", "procps_differs"}
 
 
 def main() -> None:
@@ -82,33 +95,34 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
-    act = params["state"] == "present" and not module.check_mode
+    wanted = params["state"] == "present"
+    act = wanted and not module.check_mode
+    place = core.Place(
+        params["path"],
+        params["state_dir"],
+        procps=core.procps_version(module.get_bin_path("sysctl")),
+        cpus=os.cpu_count() or 1,
+    )
     try:
-        outcome = core.converge(
-            params["parameters"],
-            params["tolerate"],
-            params["path"],
-            params["state_dir"],
-            params["state"] == "present",
-            act,
-        )
+        outcome = core.converge(params["parameters"], params["tolerate"], place, wanted, act)
     except (core.SysctlError, OSError) as exc:
         module.fail_json(msg=str(exc))
-    bad = [verdict for verdict in outcome.verdicts if verdict.names]
-    failing = [verdict for verdict in bad if not verdict.tolerated]
+    said = [verdict for verdict in outcome.verdicts if verdict.names or verdict.notes]
+    failing = [verdict for verdict in said if verdict.names and not verdict.tolerated]
     result = dict(
         changed=outcome.changed,
-        verdicts=[asdict(verdict) for verdict in bad],
+        verdicts=[asdict(verdict) for verdict in said],
+        judged={verdict.key: [*verdict.names, *verdict.notes] or ["ok"] for verdict in outcome.verdicts},
         live=outcome.values,
         diff=outcome.diff if module._diff else [],
     )
-    if failing and (act or params["state"] == "verified"):
+    if failing and (act or not wanted):
         module.fail_json(msg="\n".join(verdict.line() for verdict in failing), **result)
-    tolerated = [f"{verdict.key} ({', '.join(verdict.names)})" for verdict in bad if verdict.tolerated]
+    tolerated = [f"{verdict.key} ({', '.join(verdict.names)})" for verdict in said if verdict.tolerated]
     if tolerated:
         module.warn(f"tolerated as asked: {'; '.join(tolerated)}")
-    for verdict in failing:
-        if {"unknown_key", "readonly"} & set(verdict.names):
+    for verdict in said:
+        if not verdict.tolerated and WORTH_A_WARNING & {*verdict.names, *verdict.notes}:
             module.warn(verdict.line())
     module.exit_json(**result)
 

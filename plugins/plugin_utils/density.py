@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl import normal_key
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl_wishes import normal_key
 
 # Kernel: include/linux/threads.h, PID_MAX_LIMIT of 64-bit systems.
 PID_MAX_LIMIT = 4194304

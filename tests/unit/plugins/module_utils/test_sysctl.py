@@ -8,189 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _sysctl as core
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl import (
-    Assignment,
-    Outcome,
-    SysctlError,
-    at_boot,
-    boot_files,
-    meets,
-    normal_key,
-    parse_file,
-    parse_parameters,
-    same,
-    wanted_value,
-)
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl import Outcome
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl_files import parse_file
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl_wishes import SysctlError
 
 OWN = "/etc/sysctl.d/99-zz-bare-metal-kubernetes.conf"
-
-
-# --- keys and values ------------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("given_key", "key", "path"),
-    [
-        ("net.ipv4.ip_forward", "net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward"),
-        ("net/ipv4/ip_forward", "net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward"),
-        (
-            "net/ipv4/conf/eth0.100/rp_filter",
-            "net.ipv4.conf.eth0/100.rp_filter",
-            "/proc/sys/net/ipv4/conf/eth0.100/rp_filter",
-        ),
-        (
-            "net.ipv4.conf.eth0/100.rp_filter",
-            "net.ipv4.conf.eth0/100.rp_filter",
-            "/proc/sys/net/ipv4/conf/eth0.100/rp_filter",
-        ),
-        (" kernel.panic ", "kernel.panic", "/proc/sys/kernel/panic"),
-    ],
-)
-def test_both_spellings_name_the_same_file(given_key: str, key: str, path: str) -> None:
-    assert normal_key(given_key) == key
-    assert core.path_of(key) == path
-
-
-@pytest.mark.parametrize(
-    ("left", "right", "equal"),
-    [
-        ("4096 131072 6291456", "4096\t131072\t6291456", True),
-        ("0x10", "16", True),
-        ("010", "8", True),
-        ("-1", "-1", True),
-        ("-1", "1", False),
-        ("1", "1 1", False),
-        ("cubic", "cubic", True),
-        ("cubic", "bbr", False),
-        ("0", "", False),
-    ],
-)
-def test_values_are_compared_word_by_word_as_numbers(left: str, right: str, equal: bool) -> None:
-    assert same(left.split(), right.split()) is equal
-
-
-def one(spec: Any) -> core.Parameter:
-    return parse_parameters({"a.b": spec})[0]
-
-
-@pytest.mark.parametrize(
-    ("spec", "live", "becomes"),
-    [
-        (1, "0", "1"),
-        (1, "1", "1"),
-        ({"min": 8192}, "128", "8192"),
-        ({"min": 8192}, "9999", "9999"),
-        ({"max": 10}, "60", "10"),
-        ({"max": 10}, "5", "5"),
-        ({"min": 5, "max": 10}, "7", "7"),
-        ({"min": 5, "max": 10}, "70", "10"),
-        ({"min": "4096 131072 8000000"}, "4096 87380 6291456", "4096 131072 8000000"),
-        ({"min": "4096 1 1"}, "1024 87380 6291456", "4096 87380 6291456"),
-        ({"min": -1}, "-5", "-1"),
-        ({"one_of": [0, 1]}, "1", "1"),
-        ({"one_of": [0, 1]}, "2", "0"),
-        ({"exactly": "bbr"}, "cubic", "bbr"),
-        ({"min": 5}, "text", "5"),
-    ],
-)
-def test_what_a_parameter_makes_of_a_value(spec: Any, live: str, becomes: str) -> None:
-    parameter = one(spec)
-    assert " ".join(wanted_value(parameter, live.split())) == becomes
-    assert meets(parameter, live.split()) is (live == becomes)
-
-
-@given(low=st.integers(-1000, 1000), live=st.integers(-1000, 1000))
-def test_a_lower_bound_never_lowers_and_is_met_afterwards(low: int, live: int) -> None:
-    parameter = one({"min": low})
-    after = wanted_value(parameter, (str(live),))
-    assert int(after[0]) == max(low, live)
-    assert meets(parameter, after)
-
-
-@pytest.mark.parametrize(
-    ("raw", "said"),
-    [
-        ({"a.b": True}, "not true and false"),
-        ({"a.b": [1]}, "list"),
-        ({"a.b": 1.5}, "float"),
-        ({"a.b": ""}, "one line of words"),
-        ({"a.b": "1\nkernel.core_pattern = |evil"}, "one line of words"),
-        ({"a.b": {}}, "one of exactly"),
-        ({"a.b": {"reason": "x"}}, "one of exactly"),
-        ({"a.b": {"min": 1, "exactly": 2}}, "may go together"),
-        ({"a.b": {"atleast": 1}}, "unknown atleast"),
-        ({"a.b": {"min": "many"}}, "not a number"),
-        ({"a.b": {"min": 5, "max": 4}}, "above max"),
-        ({"a.b": {"min": "1 2", "max": 4}}, "min has 2 numbers"),
-        ({"a.b": {"one_of": []}}, "list of values"),
-        ({"net.ipv4.conf.*.rp_filter": 1}, "globs"),
-        ({"a.b": 1, "a/b": 2}, "two spellings"),
-    ],
-)
-def test_wishes_that_make_no_sense_are_refused(raw: Mapping[str, Any], said: str) -> None:
-    with pytest.raises(SysctlError, match=said):
-        parse_parameters(raw)
-
-
-def test_all_bad_wishes_are_named_at_once() -> None:
-    with pytest.raises(SysctlError) as caught:
-        parse_parameters({"a.b": True, "c.d": {"min": "x"}, "e.f": 1})
-    assert len(caught.value.problems) == 2
-
-
-def test_null_leaves_a_parameter_alone_a_dash_makes_it_optional_and_forwarding_comes_first() -> None:
-    found = parse_parameters({"a.a": 1, "-net.b": 1, "c.d": None, "net.ipv4.ip_forward": 1})
-    assert [(parameter.key, parameter.optional) for parameter in found] == [
-        ("net.ipv4.ip_forward", False),
-        ("a.a", False),
-        ("net.b", True),
-    ]
-
-
-# --- the order of the boot --------------------------------------------------------------------------------------------------------------------
-
-
-def test_lines_of_a_file() -> None:
-    text = "# c\n; c\n\na.b=1\n-c.d = 2 3\n-e.f\nno value\n net/ipv4/conf/eth0.1/x = 4\n"
-    assert parse_file("f", text) == [
-        Assignment("f", 4, "a.b", ("1",)),
-        Assignment("f", 5, "c.d", ("2", "3")),
-        Assignment("f", 6, "e.f", None),
-        Assignment("f", 8, "net.ipv4.conf.eth0/1.x", ("4",)),
-    ]
-
-
-def test_base_names_order_files_and_earlier_directories_win_the_same_name() -> None:
-    listing = {
-        "/etc/sysctl.d": ["50-b.conf", "99-zz.conf", "README"],
-        "/usr/lib/sysctl.d": ["10-a.conf", "50-b.conf", "99-sysctl.conf"],
-    }
-    assert boot_files(listing) == [
-        "/usr/lib/sysctl.d/10-a.conf",
-        "/etc/sysctl.d/50-b.conf",
-        "/usr/lib/sysctl.d/99-sysctl.conf",
-        "/etc/sysctl.d/99-zz.conf",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("lines", "value"),
-    [
-        ("net.ipv4.conf.eth0.x = 1\nnet.ipv4.conf.eth0.x = 2", "2"),
-        ("net.ipv4.conf.eth0.x = 1\nnet.ipv4.conf.*.x = 2", "1"),
-        ("net.ipv4.conf.*.x = 1\nnet.ipv4.conf.e*.x = 2", "2"),
-        ("net.ipv4.conf.*.x = 1\n-net.ipv4.conf.eth0.x", None),
-        ("net.ipv4.*.x = 1", None),
-        ("net.ipv4.conf.all.x = 1", None),
-    ],
-)
-def test_who_decides_at_boot(lines: str, value: str | None) -> None:
-    decided = at_boot("net.ipv4.conf.eth0.x", parse_file("f", lines))
-    assert (" ".join(decided.value or ()) if decided else None) == value
 
 
 # --- the whole way ----------------------------------------------------------------------------------------------------------------------------
@@ -202,6 +26,7 @@ class Tree:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.state = root / "state"
+        self.place = core.Place(OWN, str(self.state), str(root), procps=(4, 0, 4), cpus=4)
 
     def kernel(self, **values: str) -> None:
         for name, value in values.items():
@@ -228,7 +53,7 @@ class Tree:
     def run(
         self, raw: Mapping[str, Any], wanted: bool = True, act: bool = True, tolerate: tuple[str, ...] = ()
     ) -> Outcome:
-        return core.converge(raw, tolerate, OWN, str(self.state), wanted, act, str(self.root))
+        return core.converge(raw, tolerate, self.place, wanted, act)
 
     def verdicts(self, raw: Mapping[str, Any], tolerate: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
         return {
@@ -338,7 +163,10 @@ def test_a_later_file_is_named_with_its_line_and_not_touched(tree: Tree) -> None
     outcome = tree.run(WISH)
     verdict = next(verdict for verdict in outcome.verdicts if verdict.names)
     assert (verdict.key, verdict.names) == ("net.ipv4.ip_forward", ("overridden_by",))
-    assert f"{other}:2" in verdict.detail
+    assert verdict.where == {
+        "overridden_by": ("/etc/sysctl.d/zz-site.conf:2",),
+        "duplicate": (f"{OWN}:3", "/etc/sysctl.d/zz-site.conf:2"),
+    }
     assert not verdict.tolerated
     assert other.read_text() == "# ours\nnet.ipv4.ip_forward = 0\n"
     assert tree.live("net__ipv4__ip_forward") == "1"
@@ -432,7 +260,7 @@ def test_a_value_that_the_kernel_clamps_is_said_and_not_tried_again_when_tolerat
 
 def test_a_spoilt_memory_is_an_error_that_names_the_file(tree: Tree) -> None:
     tree.run(WISH)
-    memory = Path(core.state_path(str(tree.state), OWN))
+    memory = Path(tree.place.memory)
     assert json.loads(memory.read_text())["original"] == {"net.ipv4.ip_forward": "0", "fs.watches": "100"}
     assert memory.stat().st_mode & 0o777 == 0o600
     memory.write_text("{")
