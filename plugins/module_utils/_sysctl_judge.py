@@ -181,7 +181,7 @@ def _persisted_value(parameter: Parameter, seen: Observed, original: Words, live
     theirs = [
         replace(writer, rereads=tuple(line for line in writer.rereads if line.file != seen.own_path))
         for writer in seen.writers
-        if writer.rereads
+        if writer.rereads is not None
     ]
     for value in (base, finally_(parameter.key, base, theirs)[0]):
         target = wanted_value(parameter, value)

@@ -144,18 +144,19 @@ def _lines(path: str, root: str) -> list[tuple[int, str]]:
 
 @dataclass(frozen=True)
 class Writer:
-    """A program that sets parameters after systemd-sysctl. ``rereads``: files that it applies after its own values, by name only.
+    """A program that sets parameters after systemd-sysctl. ``rereads``: lines of files that it applies after its own values, by name only; None
+    when it does not.
 
     A value that begins with ``>`` or ``<`` is only set when it is larger or smaller than what is there (tuned).
     """
 
     name: str
     sets: t.Mapping[str, Assignment]
-    rereads: tuple[Assignment, ...] = ()
+    rereads: tuple[Assignment, ...] | None = None
 
     def after(self, key: str, value: Words) -> tuple[Words, Assignment | None]:
         """Return what a parameter is after this program, and the line by which it set it (None: it does not)."""
-        again = [a for a in self.rereads if a.key == key and a.value]
+        again = [a for a in self.rereads or () if a.key == key and a.value]
         if again:
             return t.cast(Words, again[-1].value), again[-1]
         found = self.sets.get(key)
@@ -287,7 +288,9 @@ def read_writers(
     found = [_cloud_init(root), _tuned(reread, root)]
     if any(name.startswith(KUBE_PROXY_PREFIXES) for name in names):
         found.append(_kube_proxy(cpus, root))
-    return tuple(writer for writer in found if writer and names & {*writer.sets, *(a.key for a in writer.rereads)})
+    return tuple(
+        writer for writer in found if writer and names & {*writer.sets, *(a.key for a in writer.rereads or ())}
+    )
 
 
 def _paths(pattern: str, root: str) -> list[str]:
@@ -328,7 +331,7 @@ def _tuned(reread: tuple[Assignment, ...], root: str) -> Writer | None:
         name, _sign, value = line.partition("=")
         options[name.strip()] = value.strip()
     rereads = options.get("reapply_sysctl", "1").lower() in ("1", "true", "yes", "on")
-    return Writer("tuned", sets, reread if rereads else ())
+    return Writer("tuned", sets, reread if rereads else None)
 
 
 def _tuned_profile(
