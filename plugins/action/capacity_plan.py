@@ -18,10 +18,12 @@ from ansible_collections.bare_metal.kubernetes.plugins.action.validate_cluster i
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._atomic import write_atomic
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     addresses,
+    capacity_figures,
     capacity_plan,
     check_run,
     cluster_schema,
     plan_page,
+    plan_table,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import BundleError
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster import validate
@@ -69,9 +71,9 @@ class ActionModule(ActionBase):
         try:
             made = make(View(given), arguments, measured(variables["hostvars"], (host.name for host in given.hosts)))
             write(made, arguments)
-        except (capacity_plan.PlanError, check_run.CheckRunError, OSError) as error:
+        except (capacity_figures.PlanError, check_run.CheckRunError, OSError) as error:
             raise AnsibleActionFail(f"capacity_plan: {error}") from error
-        display.display(capacity_plan.table(made))
+        display.display(plan_table.table(made))
         written = [arguments[name] for name in ("json_path", "html_path") if arguments[name]]
         result |= {"changed": False, "plan": made, "written": written}
         if verdict.get("warnings"):
@@ -101,10 +103,10 @@ def measured(hostvars: Any, hosts: Iterable[str]) -> dict[str, Any]:
 
 def make(view: View, arguments: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """The plan as plain data, without Ansible's types."""
-    assumed = capacity_plan.ASSUMED
+    assumed = capacity_figures.ASSUMED
     if arguments["assumed_machine"]:
-        assumed = capacity_plan.machine_of(arguments["assumed_machine"], "assumed_machine", "assumed")
-    machines = capacity_plan.machines_of(arguments["machines"], facts, view.input.groups)
+        assumed = capacity_figures.machine_of(arguments["assumed_machine"], "assumed_machine", "assumed")
+    machines = capacity_figures.machines_of(arguments["machines"], facts, view.input.groups)
     changes = None
     if arguments["site_check_path"]:
         with open(arguments["site_check_path"], encoding="utf-8", errors="replace") as stream:

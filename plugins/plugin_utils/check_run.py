@@ -15,7 +15,8 @@ from typing import Any
 MARKERS = "ANSIBLE_CHECK_MODE_MARKERS=true"
 MOST_CHARACTERS = 64 * 1024 * 1024
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
-BANNER = re.compile(r"^(?P<kind>PLAY|TASK|RUNNING HANDLER) \[(?P<name>.*)\](?P<mark> \[CHECK MODE\])? \*+$")
+BANNER = re.compile(r"^(?P<kind>PLAY|TASK|RUNNING HANDLER) \[(?P<name>.*)\] \*+$")
+MARK = "CHECK MODE"
 RESULT = re.compile(r"^changed: \[(?P<host>[^\]\s]+)(?: -> (?P<target>[^\]\s(]+)[^\]]*)?\]")
 RECAP = re.compile(r"^(?P<host>\S+)\s+: (?P<counts>(?:\w+=\d+(?:\s+|$)){4,})$")
 
@@ -42,11 +43,11 @@ def parse(text: str) -> dict[str, Any]:
     for line in ESCAPES.sub("", text).splitlines():
         banner = BANNER.match(line)
         if banner:
-            if not banner["mark"]:
+            task, _between, mark = banner["name"].rpartition("] [")
+            if mark != MARK and banner["name"] != MARK:
                 raise CheckRunError(
                     f"'{banner['kind']} [{banner['name']}]' has no mark of check mode: run site with --check and {MARKERS}"
                 )
-            task = banner["name"]
         elif line.startswith("PLAY RECAP *"):
             recap = True
         elif recap and (found := RECAP.match(line)):
