@@ -48,8 +48,9 @@ options:
     description: File on the controller for the report as JSON; empty writes none.
     type: path
     default: ""
-extends_documentation_fragment:
-  - bare_metal.kubernetes.read_only
+attributes:
+  check_mode: {description: It only reads; the JSON is written in check mode too., support: full}
+  diff_mode: {description: It changes no host., support: none}
 author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 """
 
