@@ -149,9 +149,8 @@ def plan(node: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> NodePlan
     """Plan one node.
 
     :param node: the Node object.
-    :param wanted: ``{labels, absent_labels, annotations, taints}``. ``absent_labels`` go, whoever set them. ``taints`` null leaves them alone (but for those that were ours);
-        a list is the whole
-        of ours, and decides over kubeadm's own taint too: ``[]`` makes a control plane schedulable.
+    :param wanted: ``{labels, absent_labels, annotations, taints}``. ``absent_labels`` go, whoever set them. ``taints`` null leaves them alone (but for
+        those that were ours); a list is the whole of ours, and decides over kubeadm's own taint too: ``[]`` makes a control plane schedulable.
     """
     meta = node["metadata"]
     name, owned = meta["name"], owned_of(node)
