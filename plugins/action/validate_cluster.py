@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -33,7 +32,6 @@ except ImportError:
     Origin = None
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
-REFERENCE = re.compile(r"\{\{\s*\w+\s*\}\}")
 # A value may not unfold (YAML aliases of aliases) into more than this many parts, or be nested deeper.
 MOST_PARTS, DEEPEST = 20_000, 40
 CONTROLLER = "localhost"
@@ -127,12 +125,14 @@ class Inventory:
         evaluated = {host for group in EVALUATED_GROUPS for host in self._groups.get(group, ())}
         names = sorted({host for hosts in self._groups.values() for host in hosts})
         lock = bundle_lock.load_lock()
+        unbuildable = dict(_unbuildable(lock))
         return ClusterInput(
             hosts=tuple(self._host(name, name in evaluated) for name in names),
             groups=self._groups,
             specs=self._specs,
             kubernetes_versions={name: lock.kubernetes_versions(name) for name in lock.release_sets},
-            unbuildable=dict(_unbuildable(lock)),
+            unbuildable=unbuildable,
+            images={name: _images(lock, name, name not in unbuildable) for name in lock.release_sets},
             controller=self._host(CONTROLLER, True),
         )
 
@@ -149,8 +149,9 @@ class Inventory:
                 value = raw[variable]
             elif variable in self._defaults:
                 value = self._defaults[variable]
-                if isinstance(value, str) and REFERENCE.fullmatch(value) and not variable.startswith("cluster_"):
-                    continue  # it is what a cluster_* variable says, and that is judged
+                if not variable.startswith("cluster_") and not self._is_plain(value, templar):
+                    # It follows from cluster_* variables, and those are judged; some walk over all hosts, which for every host is a square.
+                    continue
             else:
                 continue
             try:
@@ -203,6 +204,17 @@ def _unbuildable(lock: bundle_lock.Lock) -> Iterator[tuple[str, str]]:
                 lock.build_recipe(component, version)
         except BundleError as error:
             yield name, str(error)
+
+
+def _images(lock: bundle_lock.Lock, release_set: str, buildable: bool) -> frozenset[str]:
+    """The last two parts of the names of a release set's images, compiled when the set can be compiled, else as they are published."""
+    found: set[str] = set()
+    for component, version in lock.release(release_set).versions.items():
+        if buildable or not lock.has_upstream(component):
+            found |= {image.name for image in lock.build_recipe(component, version).images}
+        else:
+            found |= {image.name for image in lock.upstream_images(component, version, "amd64")}
+    return frozenset("/".join(name.split("/")[-2:]) for name in found)
 
 
 def measure(value: Any) -> None:

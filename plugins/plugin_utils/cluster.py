@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Judges a whole inventory without touching a host: ``validate(ClusterInput) -> Report``, and the report in words.
 
-Pure. The rules are in ``cluster_rules``, what they see in ``cluster_model``, the declarations in ``cluster_schema``.
+Pure. The rules are in ``cluster_rules``, ``cluster_budgets`` and ``cluster_versions``; what they see is in ``cluster_model``, the declarations are in
+``cluster_schema``.
 """
 
 from __future__ import annotations
@@ -12,15 +13,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, calico
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
+    addresses,
+    calico,
+    cluster_budgets,
+    cluster_rules,
+    cluster_versions,
+)
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import (
     ClusterInput,
     Problem,
     Report,
+    Rule,
     View,
     some,
 )
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_rules import RULES, Rule
+
+RULES: Mapping[str, Rule] = {**cluster_rules.RULES, **cluster_budgets.RULES, **cluster_versions.RULES}
 
 
 def validate(given: ClusterInput, rules: Mapping[str, Rule] | None = None) -> Report:
@@ -51,7 +60,10 @@ def capacity(view: View) -> dict[str, Any]:
         "workers": len(view.group("workers")),
         "pods": sum(pods * nodes for pods, nodes in counts.items()),
         "pods_per_node": [{"pods": pods, "nodes": nodes} for pods, nodes in sorted(counts.items())],
+        "namespaces": -(-sum(pods * nodes for pods, nodes in counts.items()) // cluster_budgets.PODS_PER_NAMESPACE),
     }
+    if counts:
+        plan["pods_without_largest_node"] = plan["pods"] - max(counts)
     if counts and view.pods and view.common("cluster_network_plugin") == "calico":
         size = view.block_size(max(counts))
         pool = view.pods[0]

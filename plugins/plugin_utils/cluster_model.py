@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -45,7 +45,7 @@ class ClusterInput:
 
     ``groups``: every group with all its hosts, those of child groups too. ``kubernetes_versions``: what the lock file has for each release set.
     ``unbuildable``: release sets that ``cluster_bundle_source: build`` cannot make, and why. ``controller``: the variables that the controller's
-    own tasks see, which fill the bundle.
+    own tasks see, which fill the bundle. ``images``: the last two parts of the names of each release set's images.
     """
 
     hosts: Sequence[Host]
@@ -54,6 +54,7 @@ class ClusterInput:
     kubernetes_versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     unbuildable: Mapping[str, str] = field(default_factory=dict)
     controller: Host | None = None
+    images: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class View:
         self.hosts = {host.name: host for host in given.hosts}
         self.findings: list[tuple[Host, cluster_schema.Finding]] = []
         self._bad: set[tuple[str, str]] = set()
+        self._keys: dict[int, str] = {}
         self._judge()
 
     def _judge(self) -> None:
@@ -142,6 +144,23 @@ class View:
             key_of(value): value for value in (self.value(host, name) for host in self.members) if value is not None
         }
         return next(iter(values.values())) if len(values) == 1 else None
+
+    def alike(self, hosts: Iterable[Host], *names: str) -> list[tuple[Host, tuple[str, ...]]]:
+        """Hosts with the same values of some variables from the same places: one of them, and the names of all. Each is judged once."""
+        found: dict[tuple[str, ...], list[Host]] = {}
+        for host in hosts:
+            key = tuple(part for name in names for part in (self._key(host, name), self.source(host, name)))
+            found.setdefault(key, []).append(host)
+        return [(like[0], tuple(host.name for host in like)) for like in found.values()]
+
+    def _key(self, host: Host, name: str) -> str:
+        value = self.value(host, name)
+        # Group variables are the same objects for many hosts; they live as long as the inventory does.
+        if isinstance(value, (dict, list)):
+            if id(value) not in self._keys:
+                self._keys[id(value)] = key_of(value)
+            return self._keys[id(value)]
+        return key_of(value)
 
     def source(self, host: Host, name: str) -> str:
         """Where a host got the variable from, as far as Ansible tells."""
@@ -216,6 +235,19 @@ class View:
         return cluster_schema.as_int(self.common("cluster_calico_block_size") or 0) or calico.block_size_for(
             pods_per_node
         )
+
+
+Rule = Callable[[View], Iterator[Problem]]
+
+
+def registry(rules: dict[str, Rule]) -> Callable[[Rule], Rule]:
+    """A decorator that registers a rule in ``rules`` under its function's name."""
+
+    def rule(function: Rule) -> Rule:
+        rules[function.__name__] = function
+        return function
+
+    return rule
 
 
 def some(names: Sequence[str], limit: int = 3) -> str:

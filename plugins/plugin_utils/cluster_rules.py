@@ -12,18 +12,25 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl import (
+    SysctlError,
+    normal_key,
+    parse_parameters,
+)
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, calico, cluster_schema
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.addresses import Span
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import (
     CLUSTER_GROUPS,
     Host,
     Problem,
+    Rule,
     View,
     key_of,
+    registry,
     some,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_schema import shown, suggestion
@@ -48,6 +55,10 @@ HOST_VARIABLES = frozenset(
 # Looked up when the bundle is there; it is no input.
 COMPUTED_VARIABLES = frozenset({"cluster_bundle_manifest"})
 
+# Names that earlier releases had: {name: what to write instead}. Empty until a release takes one away.
+REMOVED_NAMES: dict[str, str] = {}
+
+TYPHA_IMAGE = "calico/typha"
 DOCKER_DEFAULT = "172.17.0.0/16"
 # kube-apiserver refuses a service range of more than 20 host bits (--service-cluster-ip-range); the tenth address is the DNS Service's.
 SERVICE_HOST_BITS = 20
@@ -57,14 +68,8 @@ API_PORT = 6443
 LARGEST_CLUSTER_NODES = 5000
 LARGEST_CLUSTER_PODS = 150_000
 
-Rule = Callable[[View], Iterator[Problem]]
 RULES: dict[str, Rule] = {}
-
-
-def rule(function: Rule) -> Rule:
-    """Register a rule under its function's name."""
-    RULES[function.__name__] = function
-    return function
+rule = registry(RULES)
 
 
 # --- variables, one by one
@@ -112,6 +117,8 @@ def known_names(view: View) -> Iterator[Problem]:
 def _name_verdict(name: str, prefixes: tuple[str, ...], known: Iterable[str]) -> tuple[str, str, bool] | None:
     if name in known:
         return None
+    if name in REMOVED_NAMES:
+        return "is gone, nothing reads it", REMOVED_NAMES[name], False
     if name.startswith("__") and name[2:].startswith(prefixes):
         return (
             "is computed by a role, not set",
@@ -564,6 +571,21 @@ def bundle_can_be_had(view: View) -> Iterator[Problem]:
         )
 
 
+@rule
+def typha_in_bundle(view: View) -> Iterator[Problem]:
+    """Not every release set has Typha's image, and the run would find out when Calico is installed."""
+    release_set = view.common("cluster_release_set")
+    images = view.input.images.get(release_set)
+    if view.common("cluster_network_plugin") != "calico" or images is None or TYPHA_IMAGE in images:
+        return
+    for host, like in view.alike(view.nodes, "calico_typha_replicas"):
+        if view.number(host, "calico_typha_replicas"):
+            having = sorted(name for name, found in view.input.images.items() if TYPHA_IMAGE in found)
+            other = f", or use cluster_release_set: {' or '.join(having)}" if having else ""
+            reason = f"asks for Typha, whose image the release set {release_set} does not have"
+            yield replace(view.about(host, "calico_typha_replicas", reason, f"set it to 0{other}"), hosts=like)
+
+
 # --- BGP and load balancing
 
 
@@ -734,43 +756,50 @@ def density_is_said_once(view: View) -> Iterator[Problem]:
             )
 
 
-SYSCTL_KEY = re.compile(r"-?[a-z0-9_]+([./][A-Za-z0-9_*@:%-]+)+")
-SYSCTL_FIELDS = ("exactly", "max", "min", "one_of", "reason", "source")
+SYSCTL_FIELDS = ("exactly", "max", "min", "one_of", "optional", "reason", "source")
 
 
 @rule
 def kernel_parameters(view: View) -> Iterator[Problem]:
-    """Keys as in sysctl.d(5); a value, or bounds with a reason."""
-    for host in view.members:
-        for key, value in (view.value(host, "cluster_kernel_parameters") or {}).items():
-            path = f"cluster_kernel_parameters[{str(key)[:80]!r}]"
-            if not isinstance(key, str) or not SYSCTL_KEY.fullmatch(key):
-                yield view.about(
-                    host,
-                    path,
-                    "is not the name of a kernel parameter",
-                    "write it as in sysctl.d(5), net.core.somaxconn say",
-                    value=value,
-                )
-            elif isinstance(value, Mapping):
-                for name in value:
-                    if name not in SYSCTL_FIELDS:
-                        fix = suggestion(str(name), SYSCTL_FIELDS) or f"the keys are {', '.join(SYSCTL_FIELDS)}"
-                        yield view.about(
-                            host,
-                            path,
-                            f"has the unknown key {shown('', str(name))}",
-                            fix,
-                            value=dict(value),
-                        )
-            elif value is None or isinstance(value, (list, bool)):
-                yield view.about(
-                    host,
-                    path,
-                    f"is {cluster_schema.kind(value)}",
-                    "write a number or a text",
-                    value="null" if value is None else value,
-                )
+    """What ``sysctl_profile`` would refuse on the host: it is asked here, with the same parser."""
+    for variable in ("cluster_kernel_parameters", "kernel_tuning_parameters"):
+        for host, like in view.alike(view.members, variable):
+            for problem in _kernel_parameter_problems(view, host, variable):
+                yield replace(problem, hosts=like)
+
+
+def _kernel_parameter_problems(view: View, host: Host, variable: str) -> Iterator[Problem]:
+    for key, value in (view.value(host, variable) or {}).items():
+        path = f"{variable}[{str(key)[:80]!r}]"
+        if not isinstance(key, str):
+            yield view.about(
+                host, path, "is not the name of a kernel parameter", "write the key in quotes", value=shown("", key)
+            )
+            continue
+        try:
+            parse_parameters({key: value})
+        except SysctlError as error:
+            reason = "; ".join(
+                problem.removeprefix(f"{normal_key(key)}: ").removeprefix(f"{key}: ") for problem in error.problems
+            )
+            yield view.about(host, path, _sysctl_reason(key, reason), _sysctl_fix(key, value), value=value)
+        except (TypeError, ValueError, RecursionError):
+            yield view.about(host, path, f"is {cluster_schema.kind(value)}", "write a number or a text", value=value)
+
+
+def _sysctl_reason(key: str, reason: str) -> str:
+    if any(sign in key for sign in "*?["):
+        return "is a pattern; each parameter is set, read back and undone by its own name"
+    return f"cannot be set: {reason}"
+
+
+def _sysctl_fix(key: str, value: Any) -> str:
+    if any(sign in key for sign in "*?["):
+        return "write the names one by one; net.ipv4.conf.all and .default are often what is meant"
+    unknown = [str(name) for name in value if name not in SYSCTL_FIELDS] if isinstance(value, Mapping) else []
+    if unknown:
+        return suggestion(unknown[0], SYSCTL_FIELDS) or f"the keys are {', '.join(SYSCTL_FIELDS)}"
+    return "write a name as in sysctl.d(5) (net.core.somaxconn), and a value, null to leave it alone, or one of exactly, min, max, one_of"
 
 
 @rule
