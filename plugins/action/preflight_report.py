@@ -31,21 +31,25 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validated, arguments = self.validate_argument_spec(
             argument_spec={
-                "hosts": {"type": "list", "elements": "str", "required": True},
-                "answers": {"type": "dict", "required": True},
+                "hosts": {"type": "dict", "required": True},
                 "groups": {"type": "dict", "default": {}},
-                "waivers": {"type": "dict", "default": {}},
-                "racks": {"type": "dict", "default": {}},
-                "node_ips": {"type": "dict", "default": {}},
                 "max_clock_skew_seconds": {"type": "float", "default": 300.0},
                 "path": {"type": "path", "default": ""},
             }
         )
-        path, answers = arguments.pop("path"), arguments.pop("answers")
-        hosts = arguments["hosts"]
+        path, given = arguments["path"], arguments["hosts"]
+        hosts = sorted(given)
         if not hosts:
             raise AnsibleActionFail("preflight_report: there is no host to report on; nothing was examined.")
-        findings = preflight.judge(preflight.Inventory(**arguments), answers)
+        inventory = preflight.Inventory(
+            hosts=hosts,
+            groups=arguments["groups"],
+            waivers={host: entry.get("waivers") or {} for host, entry in given.items()},
+            racks={host: entry.get("rack") or "" for host, entry in given.items()},
+            node_ips={host: entry.get("node_ip") or "" for host, entry in given.items()},
+            max_clock_skew_seconds=arguments["max_clock_skew_seconds"],
+        )
+        findings = preflight.judge(inventory, {host: entry.get("answer") or {} for host, entry in given.items()})
         display.display(preflight.table(findings, hosts))
         report = preflight.as_data(findings, hosts)
         if path:

@@ -16,28 +16,15 @@ description:
   - Runs on the controller and opens no connection.
 options:
   hosts:
-    description: Hosts that were to be examined.
-    type: list
-    elements: str
-    required: true
-  answers:
-    description: What M(bare_metal.kubernetes.machine_info) returned (with O(bare_metal.kubernetes.machine_info#module:return_problems)), by host.
+    description:
+      - Hosts that were to be examined, by name, as P(bare_metal.kubernetes.preflight_hosts#filter) gives them.
+      - "C(answer): what M(bare_metal.kubernetes.machine_info) returned, with O(bare_metal.kubernetes.machine_info#module:return_problems), or its failure."
+      - "C(waivers): reasons by name of the check. What concerns several hosts is waived when all of them waive it."
+      - "C(rack) and C(node_ip)."
     type: dict
     required: true
   groups:
     description: The inventory's groups with their hosts, of which C(control_plane), C(etcd), C(workers) and the groups inside C(workers) (the pools) are read.
-    type: dict
-    default: {}
-  waivers:
-    description: Reasons by name of the check, by host. What concerns several hosts is waived when all of them waive it.
-    type: dict
-    default: {}
-  racks:
-    description: Rack by host.
-    type: dict
-    default: {}
-  node_ips:
-    description: Address by host.
     type: dict
     default: {}
   max_clock_skew_seconds:
@@ -57,8 +44,7 @@ author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 EXAMPLES = r"""
 - name: Preflight | Report on all machines, and refuse the run when one does not fit
   bare_metal.kubernetes.preflight_report:
-    hosts: "{{ ansible_play_hosts_all }}"
-    answers: "{{ ansible_play_hosts_all | bare_metal.kubernetes.host_values(hostvars, 'machine_answer', {}) }}"
+    hosts: "{{ ansible_play_hosts_all | bare_metal.kubernetes.preflight_hosts(hostvars, 'machine_answer') }}"
     groups: "{{ groups }}"
   run_once: true
 """

@@ -352,19 +352,17 @@ def judge_clocks(inventory: Inventory, answers: Answers, machines: Machines) -> 
 
 def pools_of(inventory: Inventory) -> dict[str, list[str]]:
     """``control_plane``, ``etcd`` hosts beside it, and workers by pool: the largest group inside ``workers`` that has the host."""
-    control, workers = inventory.group("control_plane"), inventory.group("workers")
+    control, workers = set(inventory.group("control_plane")), set(inventory.group("workers"))
+    inside = {
+        name: set(hosts) for name, hosts in inventory.groups.items() if name != "workers" and workers.issuperset(hosts)
+    }
+    largest_first = sorted(inside, key=lambda name: (-len(inside[name]), name))
     pools: dict[str, list[str]] = {}
-    inside = [
-        (-len(hosts), name)
-        for name, hosts in inventory.groups.items()
-        if name != "workers" and set(hosts) <= set(workers)
-    ]
-    members = {name: set(inventory.groups[name]) for _size, name in inside}
     for host in inventory.hosts:
         if host in control:
             pool = "control_plane"
         elif host in workers:
-            pool = next((name for _size, name in sorted(inside) if host in members[name]), "workers")
+            pool = next((name for name in largest_first if host in inside[name]), "workers")
         else:
             pool = "etcd"
         pools.setdefault(pool, []).append(host)

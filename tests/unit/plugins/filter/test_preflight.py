@@ -1,0 +1,36 @@
+"""What preflight_report is given of every host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.bare_metal.kubernetes.plugins.filter.preflight import preflight_hosts
+
+
+class Counted(dict[str, Any]):
+    """Hostvars that count how often a host's variables are evaluated."""
+
+    asked = 0
+
+    def __getitem__(self, host: str) -> Any:
+        self.asked += 1
+        return super().__getitem__(host)
+
+
+def test_every_host_is_read_once_with_or_without_an_answer() -> None:
+    hostvars = Counted(
+        a={
+            "answer": {"problems": []},
+            "os_prep_waivers": {"metal": "lab"},
+            "cluster_rack": "r1",
+            "cluster_node_ip": "10.0.0.1",
+        },
+        b={"ansible_host": "10.0.0.2", "os_prep_waivers": None, "answer": {"unreachable": True}},
+        c={},
+    )
+    assert preflight_hosts(["a", "b", "c"], hostvars, "answer") == {
+        "a": {"answer": {"problems": []}, "waivers": {"metal": "lab"}, "rack": "r1", "node_ip": "10.0.0.1"},
+        "b": {"answer": {"unreachable": True}, "waivers": {}, "rack": "", "node_ip": "10.0.0.2"},
+        "c": {"answer": {}, "waivers": {}, "rack": "", "node_ip": "c"},
+    }
+    assert hostvars.asked == 3
