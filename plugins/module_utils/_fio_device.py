@@ -108,9 +108,9 @@ def chain_of(device: str, sysfs: str = "/sys") -> list[dict[str, t.Any]]:
     found: list[dict[str, t.Any]] = []
     todo, seen = [device], set()
     while todo:
-        link = f"{sysfs}/dev/block/{todo.pop(0)}"
-        path = os.path.realpath(link)
-        if path in seen or not os.path.isdir(link):
+        device = todo.pop(0)
+        path = os.path.realpath(f"{sysfs}/dev/block/{device}")
+        if not device or path in seen or not os.path.isdir(path):
             continue
         seen.add(path)
         name = os.path.basename(path)
