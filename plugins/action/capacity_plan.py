@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,6 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     capacity_figures,
     capacity_plan,
     check_run,
-    cluster_schema,
     plan_page,
     plan_table,
 )
@@ -85,10 +85,9 @@ def refuse_unknown(variables: Iterable[str]) -> None:
     """A misspelt variable of the playbook would be silent."""
     for name in sorted(map(str, variables)):
         if name.startswith(PREFIX) and name not in VARIABLES:
-            near = cluster_schema.suggestion(name, VARIABLES)
-            raise AnsibleActionFail(
-                f"{name} is not a variable of the playbook plan; {near or 'there are ' + ', '.join(sorted(VARIABLES))}"
-            )
+            near = difflib.get_close_matches(name.removeprefix(PREFIX), ARGUMENTS, 1)
+            fix = f"did you mean {PREFIX}{near[0]}?" if near else f"there are {', '.join(sorted(VARIABLES))}"
+            raise AnsibleActionFail(f"{name} is not a variable of the playbook plan; {fix}")
 
 
 def measured(hostvars: Any, hosts: Iterable[str]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_rule
 )
 
 SCHEMA = 1
+STATIC_PODS = 3  # kube-apiserver, kube-controller-manager, kube-scheduler; etcd is a service of systemd
 Plan = dict[str, Any]
 
 
@@ -61,13 +62,13 @@ def _taints(view: View, host: Host, control_plane: bool) -> tuple[str, ...]:
 def own_pods(view: View, control_plane: bool) -> int:
     """Pods of a node's maxPods that the cluster itself takes: DaemonSets of this collection and kubeadm's static pods."""
     plugin = view.common("cluster_network_plugin")
-    taken = [
-        view.common("cluster_kube_proxy_mode") != "none",  # kube-proxy
+    daemons = [
+        True,  # kube-proxy
         plugin == "calico",  # calico-node
         plugin != "none",  # the probe workload
         plugin != "none" and view.common("cluster_load_balancer_mode") == "metallb_l2",  # MetalLB's speaker
     ]
-    return sum(taken) + (3 if control_plane else 0)
+    return sum(daemons) + (STATIC_PODS if control_plane else 0)
 
 
 @dataclass(frozen=True)
@@ -345,7 +346,7 @@ def _control_plane(
     warnings = []
     extra = []
     for name in EXTRA_ARGUMENTS:
-        found = {key_of(value): value for host in hosts if (value := view.value(host, name)) is not None}
+        found = {key_of(value): value for value in (view.value(host, name) or {} for host in hosts)}
         if len(found) > 1:
             warnings.append(f"{name} differs between control planes; the plan shows one of them")
         extra.append(found[min(found)] if found else {})
