@@ -29,8 +29,8 @@ import sys
 from dataclasses import replace
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _fio_device as disks
 from ansible_collections.bare_metal.kubernetes.plugins.modules import fio_qualification
-observe = disks.observe
-disks.observe = lambda directory: replace(observe(directory), mount=replace(observe(directory).mount, path=sys.argv[2]))
+observe, lock = disks.observe, sys.argv.pop()
+disks.observe = lambda directory: replace(observe(directory), mount=replace(observe(directory).mount, path=lock))
 fio_qualification.main()
 """
 
