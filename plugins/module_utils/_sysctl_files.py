@@ -38,12 +38,16 @@ Version = t.Tuple[int, ...]
 
 @dataclass(frozen=True)
 class Assignment:
-    """A line of a sysctl.d file. ``value`` None is ``-key`` alone: the key is taken out of what globs set."""
+    """A line of a sysctl.d file. ``value`` None is ``-key`` alone: the key is taken out of what globs set.
+
+    ``plain`` is false when the name is written with leading or doubled separators, which procps does not see through.
+    """
 
     file: str
     line: int
     key: str
     value: Words | None
+    plain: bool = True
 
     @property
     def is_glob(self) -> bool:
@@ -79,9 +83,11 @@ def parse_file(path: str, text: str) -> list[Assignment]:
         if not line or line[0] in "#;":
             continue
         name, separator, value = line.partition("=")
-        key = normal_key(name[1:] if name.startswith("-") else name)
-        if key and (separator or name.startswith("-")):
-            found.append(Assignment(path, index, key, words_of(value) if separator else None))
+        name = (name[1:] if name.startswith("-") else name).strip() if separator or name.startswith("-") else ""
+        key = normal_key(name)
+        if key:
+            plain = all(part not in ("", ".") for part in re.split("[./]", name))
+            found.append(Assignment(path, index, key, words_of(value) if separator else None, plain))
     return found
 
 
@@ -122,16 +128,14 @@ def by_procps(key: str, assignments: t.Iterable[Assignment], version: Version) -
     It writes line by line, so ``-key`` takes nothing back. Releases before 4.0.0 know no globs; from 4.0.5 on ``-glob`` excludes too.
     """
     lines = list(assignments)
-    by_name = [a for a in lines if a.key == key and a.value is not None]
-    if by_name:
-        return by_name[-1]
-    if version < PROCPS_GLOBS or any(a.key == key for a in lines):
-        return None
     excludes = [a.key for a in lines if a.value is None and a.is_glob] if version >= PROCPS_GLOB_EXCLUDES else []
-    if any(matches(pattern, key, across=True) for pattern in excludes):
-        return None
-    matching = [a for a in lines if a.is_glob and a.value is not None and matches(a.key, key)]
-    return matching[-1] if matching else None
+    by_name = version < PROCPS_GLOBS or any(a.key == key and a.plain for a in lines)
+    exempt = by_name or any(matches(pattern, key, across=True) for pattern in excludes)
+    decided = None
+    for line in lines:
+        if line.value is not None and (line.key == key or (line.is_glob and not exempt and matches(line.key, key))):
+            decided = line
+    return decided
 
 
 def matches(pattern: str, key: str, braces: bool = False, across: bool = False) -> bool:

@@ -80,6 +80,9 @@ def test_who_decides_at_boot(lines: str, value: str | None) -> None:
         ("net.ipv4.conf.*.x = 1\n-net.*.x", (4, 0, 5), None),
         ("net.ipv4.conf.{eth,wlan}?.x = 1", (4, 0, 5), None),
         ("other = 1", (4, 0, 4), None),
+        ("net.ipv4.conf.eth0.x = 1\nnet.ipv4.conf.*.x = 2", (4, 0, 4), "1"),
+        # Two slashes are another name to procps: the glob is not kept off.
+        ("/net/ipv4/conf/eth0/x = 1\nnet.ipv4.conf.*.x = 2", (4, 0, 4), "2"),
     ],
 )
 def test_what_procps_sets(lines: str, version: tuple[int, ...], value: str | None) -> None:
