@@ -16,9 +16,11 @@ def preflight_hosts(
     found = {}
     for host in hosts:
         variables = hostvars[host]
+        # Of another type they are machine_info's to refuse.
+        waivers = variables.get("os_prep_waivers")
         found[host] = {
             "answer": variables.get(name) or {},
-            "waivers": variables.get("os_prep_waivers") or {},
+            "waivers": dict(waivers) if isinstance(waivers, Mapping) else {},
             "rack": str(variables.get("cluster_rack") or ""),
             "node_ip": str(variables.get("cluster_node_ip") or variables.get("ansible_host") or host),
         }

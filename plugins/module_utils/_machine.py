@@ -51,6 +51,8 @@ OTHER_RUNTIMES = {
 # Where systemd-resolved keeps the servers behind its stub.
 RESOLVED_CONF = "/run/systemd/resolve/resolv.conf"
 QUALIFICATION_FILE = "disk-qualification.json"
+# These may be in the state directory of a host to which nothing has been done yet.
+FOREIGN_TO_STATE = (QUALIFICATION_FILE, "lease.json", "lease.lock")
 # How long names and TCP connections together may take; a live neighbour answers in milliseconds.
 NETWORK_SECONDS = 3.0
 PACKAGE_MANAGERS = (("apt", "apt-get", "debian"), ("dnf", "dnf", "redhat"), ("zypper", "zypper", "suse"))
@@ -273,7 +275,7 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         "kubernetes_paths": [path for path in KUBERNETES_PATHS if os.path.exists(path)],
         "other_distributions": sorted(name for name, path in OTHER_DISTRIBUTIONS.items() if os.path.exists(path)),
         "kubelet_version": member_version() if requirements.get("kubernetes_version") else "",
-        "managed": bool(state_dir) and os.path.isdir(state_dir),
+        "managed": is_managed(state_dir),
         "network_managers": [name for name in ("systemd-networkd", "NetworkManager") if name in units],
         "firewalls": observe_firewalls(units),
         "other_runtimes": sorted(name for name, path in OTHER_RUNTIMES.items() if os.path.exists(path)),
@@ -294,6 +296,16 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
 def member_version(kubeconfig: str = MEMBER_PATH) -> str:
     """The version of the installed kubelet, such as ``v1.36.3``, of a machine that has joined a cluster; else an empty string."""
     return _output(["kubelet", "--version"]).strip().rpartition(" ")[2] if os.path.exists(kubeconfig) else ""
+
+
+def is_managed(state_dir: str) -> bool:
+    """Say whether a run has prepared this host: every run leaves more in the state directory than a lease or a disk's qualification."""
+    try:
+        return bool(state_dir) and any(
+            name not in FOREIGN_TO_STATE and not name.startswith(".") for name in os.listdir(state_dir)
+        )
+    except OSError:
+        return False
 
 
 def observe_firewalls(active_units: t.Sequence[str]) -> list[str]:

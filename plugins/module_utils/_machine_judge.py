@@ -369,7 +369,7 @@ def _judge_state(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Pr
             "stale_cluster",
             "no rests of a cluster that something else made may be there",
             ", ".join(machine["kubernetes_paths"]),
-            f"{need['state_dir']} does not exist, so this collection did not write them, and it does not take over foreign clusters.",
+            f"{need['state_dir']} keeps nothing, so this collection did not write them, and it does not take over foreign clusters.",
             "Run 'kubeadm reset' and remove them, if that cluster is not needed any more.",
         )
 

@@ -49,12 +49,12 @@ options:
           The C(directory) whose stored result in O(requirements.state_dir) must not be bad; a missing one is a warning, or an error when C(required).
         type: dict
       min_mtu: {description: Lowest MTU of the interface with that address., type: int}
-      min_free_mib: {description: 'MiB that have to be free by path, as long as O(requirements.state_dir) does not exist.', type: dict}
+      min_free_mib: {description: 'MiB that have to be free by path, before a run has prepared the host.', type: dict}
       ports: {description: 'TCP ports (C(port)) that only one process (C(process), at most 15 characters) may listen on.', type: list, elements: dict}
       packages: {description: 'Packages by family (V(debian), V(redhat)); the missing ones are returned, not refused.', type: dict}
       commands: {description: Programs whose paths are returned., type: list, elements: str}
       kubernetes_version: {description: 'The version that a node of a cluster has to run already, such as V(v1.36.3).', type: str}
-      state_dir: {description: Directory that exists on hosts which this collection manages., type: str}
+      state_dir: {description: Directory that keeps something on hosts which this collection manages., type: str}
   waivers:
     description: Reasons by name of the check; a waived problem is returned and warned of, but does not fail. Without a reason nothing is waived.
     type: dict

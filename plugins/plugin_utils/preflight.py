@@ -175,7 +175,7 @@ def judge_unexamined(inventory: Inventory, answers: Answers, machines: Machines)
     A cluster that stands has to be workable with a host down, so there it is a warning as long as a control plane and a majority of etcd are left.
     """
     lost = [host for host in inventory.hosts if host not in machines]
-    stands = any(machine.get("managed") for machine in machines.values())
+    stands = any(machine["managed"] and machine["kubernetes_paths"] for machine in machines.values())
     voters = inventory.group("etcd")
     if not stands:
         why, level = "A new cluster is not begun without one of its hosts.", ERROR

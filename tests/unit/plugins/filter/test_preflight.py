@@ -26,7 +26,7 @@ def test_every_host_is_read_once_with_or_without_an_answer() -> None:
             "cluster_node_ip": "10.0.0.1",
         },
         b={"ansible_host": "10.0.0.2", "os_prep_waivers": None, "answer": {"unreachable": True}},
-        c={},
+        c={"os_prep_waivers": ["metal"]},
     )
     assert preflight_hosts(["a", "b", "c"], hostvars, "answer") == {
         "a": {"answer": {"problems": []}, "waivers": {"metal": "lab"}, "rack": "r1", "node_ip": "10.0.0.1"},

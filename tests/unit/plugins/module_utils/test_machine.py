@@ -178,7 +178,7 @@ def test_this_very_machine_can_be_looked_at_without_any_tool(monkeypatch: pytest
     assert machine["memory_mib"] > 0
     assert machine["disks"]["/no/such/path"]["mount"]
     assert machine["commands"] == {"ip": ""}
-    assert machine["managed"] is True
+    assert machine["managed"] is False
     assert machine["epoch_seconds_begun"] <= machine["epoch_seconds"] <= time.time()
     assert machine["endpoints"] == {"nowhere": "refused"}
     assert machine["disk_qualification"]["verdict"] == "fail"
@@ -332,3 +332,20 @@ def test_addresses_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     assert core.addresses_of("node1") == []
+
+
+@pytest.mark.parametrize(
+    ("names", "managed"),
+    [
+        ([], False),
+        (["disk-qualification.json", "lease.json", "lease.lock", ".lease.json.x"], False),
+        (["lease.lock", "artifacts.json"], True),
+        (["sysctl"], True),
+    ],
+)
+def test_a_host_is_managed_when_a_run_has_prepared_it(tmp_path: Path, names: list[str], managed: bool) -> None:
+    for name in names:
+        (tmp_path / name).write_text("")
+    assert core.is_managed(str(tmp_path)) is managed
+    assert not core.is_managed(str(tmp_path / "none"))
+    assert not core.is_managed("")

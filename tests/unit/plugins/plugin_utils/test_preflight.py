@@ -38,6 +38,7 @@ def machine(number: int, **changes: Any) -> dict[str, Any]:
         "kernel": "6.12.41",
         "os": {"id": "debian", "version_id": "13"},
         "managed": False,
+        "kubernetes_paths": [],
         "epoch_seconds_begun": NOW + 0.5,
         "epoch_seconds": NOW + 0.6,
     }
@@ -91,7 +92,9 @@ def test_findings_of_hosts_are_put_together_errors_first() -> None:
 
 # --- hosts that could not be asked ----------------------------------------------------------------------------------------------------------
 
-LIVE: dict[str, dict[str, Any]] = {host: {"managed": True} for host in HOSTS}
+LIVE: dict[str, dict[str, Any]] = {
+    host: {"managed": True, "kubernetes_paths": ["/etc/kubernetes/kubelet.conf"]} for host in HOSTS
+}
 
 
 @pytest.mark.parametrize(
@@ -109,6 +112,13 @@ def test_an_unreachable_host_is_an_error_unless_the_cluster_stands_without_it(
 ) -> None:
     given = lost(*gone, **(LIVE if live else {}))
     assert found(given) == [(level, "unreachable", tuple(sorted(gone)))]
+
+
+def test_machines_that_are_only_prepared_are_no_cluster_yet() -> None:
+    prepared = {host: {"managed": True} for host in HOSTS}
+    assert found(lost("worker1", **prepared)) == [("error", "unreachable", ("worker1",))]
+    foreign = {host: {"kubernetes_paths": ["/var/lib/etcd/member"]} for host in HOSTS}
+    assert found(lost("worker1", **foreign)) == [("error", "unreachable", ("worker1",))]
 
 
 def test_without_a_control_plane_nothing_goes_on_although_etcd_has_its_majority() -> None:
