@@ -13,7 +13,8 @@ description:
     how many pods have a place after the loss of a node or a rack. Every number has its arithmetic or its source.
   - Numbers come from the functions that the roles use, so the plan says what M(bare_metal.kubernetes.sysctl_profile), the kubelet's file and kubeadm get.
   - A machine has the size that M(bare_metal.kubernetes.machine_info) measured when the playbook C(preflight) ran before in the same command, else the one
-    in O(machines), else O(assumed_machine); the plan says which.
+    in O(machines), else the least that C(os_prep_requirements) demands (C(min_cpus) and C(min_memory_mib) together), else O(assumed_machine); the plan
+    says which.
   - Names, flags and kernel parameters from a vault are not shown. Addresses and sizes are what a plan is made of, and are shown wherever they come from.
 version_added: 0.1.0
 author:

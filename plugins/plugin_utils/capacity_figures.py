@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl import normal_key
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl_wishes import normal_key
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     addresses,
     calico,
@@ -26,6 +26,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     kubelet,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.addresses import Span
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_budgets import mib_of
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_rules import (
     LARGEST_CLUSTER_NODES,
     LARGEST_CLUSTER_PODS,
@@ -68,14 +69,12 @@ SERVICE_SOURCE = "kube-apiserver, ipallocator: neither the network's own address
 QUORUM_SOURCE = "etcd.io, FAQ: a quorum is (n/2)+1"
 
 MB_PER_MIB = 1.048576
-MIB = {"": 1 / 1048576, "k": 1000 / 1048576, "M": 1e6 / 1048576, "G": 1e9 / 1048576, "T": 1e12 / 1048576}
-MIB |= {"Ki": 1 / 1024, "Mi": 1, "Gi": 1024, "Ti": 1048576}
-QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(%|[KMGT]i|[kMGT])?")
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A machine's size. ``basis``: ``measured`` (preflight), ``given`` (by the user) or ``assumed``."""
+    """A machine's size. ``basis``: ``measured`` (preflight), ``given`` (to the plan), ``required`` (the least that
+    ``os_prep_requirements`` demands) or ``assumed``."""
 
     cpus: int
     memory_mib: int
@@ -137,16 +136,6 @@ def machines_of(
     return found
 
 
-def quantity_mib(text: Any, whole_mib: float) -> float | None:
-    """A quantity of Kubernetes (``200Mi``, ``1G``, ``5%`` of ``whole_mib``) in MiB; nothing when it is none."""
-    match = QUANTITY.fullmatch(str(text).strip())
-    if match is None:
-        return None
-    if match[2] == "%":
-        return whole_mib * float(match[1]) / 100
-    return float(match[1]) * MIB[match[2] or ""]
-
-
 def usual_nodes(nodes: int, pods: int) -> int:
     """How many nodes of 30 pods a cluster is like: its nodes, or more when they are dense."""
     return max(nodes, math.ceil(pods / PODS_PER_USUAL_NODE))
@@ -172,11 +161,8 @@ def kubelet_plan(
         "system_reserved_mib": (settings.get("systemReserved") or {}).get("memory", 0),
         "eviction_mib": (settings.get("evictionHard") or {}).get("memory.available", 0),
     }
-    amounts = {name: quantity_mib(text, machine.memory_mib) for name, text in parts.items()}
-    for name, amount in amounts.items():
-        if amount is None:
-            warnings.append(f"{name}: {parts[name]!r} is not a quantity of memory; it counts as nothing here")
-    kept = {name: round(amount or 0) for name, amount in amounts.items()}
+    # What is no quantity is refused with the inventory; here it is nothing.
+    kept = {name: round(mib_of(text, machine.memory_mib) or 0) for name, text in parts.items()}
     left = machine.memory_mib - sum(kept.values())
     sums = " - ".join(str(amount) for amount in (machine.memory_mib, *kept.values()))
     if left <= 0:
@@ -232,15 +218,6 @@ def sysctls(
                     }
                 )
     return rows
-
-
-def pids_warning(settings: Mapping[str, Any], parameters: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Pods that may together start more processes than the machine is sure to have numbers for."""
-    sure = next((row["value"] for row in parameters if row["key"] == "kernel.pid_max" and row["bound"] != "max"), None)
-    limit, pods = settings["pod_pids_limit"], settings["max_pods"]
-    if not isinstance(sure, int) or not isinstance(limit, int) or limit * pods <= sure:
-        return []
-    return [f"podPidsLimit {limit} x {pods} pods = {limit * pods}, kernel.pid_max is sure to be {sure} only"]
 
 
 # --- addresses

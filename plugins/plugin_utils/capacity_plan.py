@@ -9,7 +9,7 @@ Pure. The formulas are in ``capacity_figures``, the plan as text in ``plan_table
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     kubeadm_config,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import capacity_figures as figures
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_budgets import kubelet_settings, requirement
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import Host, View, key_of, some
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_rules import (
     LARGEST_CLUSTER_NODES,
@@ -71,14 +72,22 @@ def own_pods(view: View, control_plane: bool) -> int:
     return sum(daemons) + (STATIC_PODS if control_plane else 0)
 
 
+def machine_of(
+    view: View, host: Host, known: Mapping[str, figures.Machine], assumed: figures.Machine
+) -> figures.Machine:
+    """A host's size: known, or the least that the inventory demands of it (``os_prep_requirements``), or assumed."""
+    least = [requirement(view, host, name) for name in ("min_cpus", "min_memory_mib")]
+    if host.name in known or None in least:
+        return known.get(host.name, assumed)
+    return figures.Machine(least[0] or 1, least[1] or 1, "required")
+
+
 @dataclass(frozen=True)
 class _Node:
     host: Host
     role: str
     rack: str
-    pods: int  # cluster_pods_per_node: addresses and flags follow from it
-    kubelet_pods: int
-    kernel_pods: int
+    pods: int
     taints: tuple[str, ...]
     machine: figures.Machine
     kubelet_overrides: Mapping[str, Any]
@@ -93,8 +102,6 @@ class _Node:
                 self.machine.cpus,
                 self.machine.memory_mib,
                 self.machine.basis,
-                self.kubelet_pods,
-                self.kernel_pods,
                 key_of(self.kubelet_overrides),
                 key_of(self.kernel_overrides),
                 self.hide_kernel,
@@ -106,18 +113,15 @@ def _nodes(view: View, machines: Mapping[str, figures.Machine], assumed: figures
     planes = {host.name for host in view.group("control_plane")}
     found = []
     for host in view.nodes:
-        inventory = _number(view, host, "cluster_pods_per_node") or figures.TESTED_PODS_PER_NODE
         found.append(
             _Node(
                 host,
                 "control_plane" if host.name in planes else "worker",
                 str(view.value(host, "cluster_rack") or ""),
-                inventory,
-                view.number(host, "kubelet_pods_per_node") or inventory,
-                view.number(host, "kernel_tuning_pods_per_node") or inventory,
+                _number(view, host, "cluster_pods_per_node") or figures.TESTED_PODS_PER_NODE,
                 _taints(view, host, host.name in planes),
-                machines.get(host.name, assumed),
-                _value(view, host, "kubelet_configuration", "cluster_kubelet_configuration") or {},
+                machine_of(view, host, machines, assumed),
+                kubelet_settings(view, host),
                 _value(view, host, "kernel_tuning_parameters", "cluster_kernel_parameters") or {},
                 not host.secrets.isdisjoint(("kernel_tuning_parameters", "cluster_kernel_parameters")),
             )
@@ -150,16 +154,16 @@ def _machine_rows(
     for same in variants.values():
         first = same[0]
         names = [node.host.name for node in same]
-        settings, found = figures.kubelet_plan(first.kubelet_pods, first.machine, first.kubelet_overrides)
+        settings, found = figures.kubelet_plan(first.pods, first.machine, first.kubelet_overrides)
         parameters = figures.sysctls(
-            first.kernel_pods,
+            first.pods,
             first.machine,
             view.common("cluster_pod_cidrs") or (),
             view.common("cluster_network_plugin") or "",
             first.kernel_overrides,
             hide=first.hide_kernel,
         )
-        warnings += [(text, names) for text in (*found, *figures.pids_warning(settings, parameters))]
+        warnings += [(text, names) for text in found]
         rows.append(
             {
                 "cpus": first.machine.cpus,
@@ -207,20 +211,26 @@ def _pools(view: View, nodes: Sequence[_Node], block_size: int | None) -> tuple[
     return pools, warnings
 
 
-def _address_plan(view: View, nodes: Sequence[_Node], block_size: int | None) -> tuple[dict[str, Any], list[str]]:
+def node_range(flags: Iterable[Mapping[str, str]], family: int) -> int | None:
+    """The prefix length of the range that kube-controller-manager gives each node; nothing when it gives none."""
+    names = ("node-cidr-mask-size", f"node-cidr-mask-size-ipv{family}")
+    found = (row["value"] for row in flags if row["component"] == "kube-controller-manager" and row["flag"] in names)
+    return next((int(value) for value in found if value.isdecimal()), None)
+
+
+def _address_plan(
+    view: View, nodes: Sequence[_Node], block_size: int | None, flags: Sequence[Mapping[str, str]]
+) -> tuple[dict[str, Any], list[str]]:
     families, warnings = [], []
-    densest = max((node.pods for node in nodes), default=0)
     for pool in view.pods if nodes else ():
         if block_size:
             length = block_size if pool.family == 4 else 128 - (32 - block_size)
             needs = Counter(calico.blocks_needed(node.pods, block_size) for node in nodes)
         else:
-            try:
-                prefix = pool.prefix_length or 0
-                length = kubeadm_config.node_cidr_mask_size(densest, prefix) if pool.family == 4 else max(64, prefix)
-            except kubeadm_config.KubeadmConfigError as error:
-                warnings.append(f"cluster_pod_cidrs: {error}")
+            mask = node_range(flags, pool.family)
+            if mask is None or mask < (pool.prefix_length or 0):
                 continue
+            length = mask
             needs = Counter({1: len(nodes)})
         families.append(figures.family_plan(pool, length, needs))
     largest = min((one["largest"] for one in families), default=None)
@@ -313,7 +323,7 @@ def _etcd(
             )
         text = _small(
             host,
-            machines.get(host.name, assumed),
+            machine_of(view, host, machines, assumed),
             size["cpus"],
             size["memory_gb"],
             f"etcd's example machine '{size['name']}'",
@@ -353,7 +363,11 @@ def _control_plane(
     size = figures.control_plane_class(usual)
     for host in hosts:
         text = _small(
-            host, machines.get(host.name, assumed), size["cpus"], size["memory_gb"], "a control plane of this size"
+            host,
+            machine_of(view, host, machines, assumed),
+            size["cpus"],
+            size["memory_gb"],
+            "a control plane of this size",
         )
         warnings += [text] if text else []
     settings = kubeadm_config.ClusterSettings(
@@ -395,10 +409,6 @@ def _survival_warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 # --- the whole
 
 
-# Variables of roles that the plan does not follow: it shows what the cluster's own say.
-NOT_FOLLOWED = ("calico_block_size", "calico_pod_cidrs", "calico_pods_per_node", "calico_service_cidrs")
-
-
 def _assumptions(view: View, nodes: Sequence[_Node], assumed: figures.Machine, more: bool) -> list[str]:
     found = []
     guessed = [node.host.name for node in nodes if node.machine.basis == "assumed"]
@@ -437,9 +447,6 @@ def _general_warnings(view: View, nodes: Sequence[_Node], pods: int) -> list[str
     limit = figures.COREDNS_LIMIT_MB
     if dns["memory_mb"] > limit:
         found.append(f"CoreDNS needs {dns['memory_mb']} MB, kubeadm's limit is {limit} MB: raise it in its Deployment")
-    for name in NOT_FOLLOWED:
-        if any(name in host.given for host in view.nodes):
-            found.append(f"{name} is set; the plan shows what cluster_* variables make of it")
     return found
 
 
@@ -473,9 +480,9 @@ def plan(
     pods = sum(pool["pods"] for pool in pools)
     declared = sum(node.pods for node in nodes)
     usual = figures.usual_nodes(len(nodes), pods)
-    address_plan, address_warnings = _address_plan(view, nodes, block_size)
     etcd, etcd_warnings = _etcd(view, usual, known, assumed)
     control_plane, control_plane_warnings = _control_plane(view, declared, densest, usual, known, assumed)
+    address_plan, address_warnings = _address_plan(view, nodes, block_size, control_plane["flags"])
     rows = figures.survival(pools)
     return {
         "schema": SCHEMA,

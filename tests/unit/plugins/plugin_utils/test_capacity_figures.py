@@ -22,37 +22,12 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.capacity_fig
     kubelet_plan,
     machines_of,
     node_addresses,
-    pids_warning,
-    quantity_mib,
     quorum_plan,
     survival,
     sysctls,
     typha_replicas,
     usual_nodes,
 )
-
-
-@pytest.mark.parametrize(
-    ("text", "mib"),
-    [
-        ("200Mi", 200),
-        ("1Gi", 1024),
-        ("2Ti", 2097152),
-        ("1048576", 1),
-        (1048576, 1),
-        ("1G", 953.674),
-        ("5%", 50),
-        ("2.5%", 25),
-        ("-1Mi", None),
-        ("much", None),
-        ("", None),
-        ("1Xi", None),
-        ("0x10", None),
-    ],
-)
-def test_quantities(text: Any, mib: float | None) -> None:
-    found = quantity_mib(text, 1000)
-    assert found is None if mib is None else found == pytest.approx(mib, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +73,6 @@ def test_reservations(pods: int, cpus: int, memory: int, reserved: str, cpu: str
         ({"kubeReserved": {"memory": "1Gi"}}, 110, 8192 - 1024 - 256 - 200, ""),
         ({"evictionHard": {"memory.available": "5%"}}, 110, 8192 - 1843 - 256 - 410, ""),
         ({"kubeReserved": {"memory": "9Gi"}}, 110, 8192 - 9216 - 256 - 200, "reservations leave no memory for pods"),
-        ({"systemReserved": {"memory": "lots"}}, 110, 8192 - 1843 - 200, "'lots' is not a quantity"),
     ],
 )
 def test_reservations_that_the_inventory_changes(
@@ -111,15 +85,6 @@ def test_reservations_that_the_inventory_changes(
     assert [words in text for text in warnings] == ([True] if words else [])
     if "kubeReserved" in overrides:
         assert found["arithmetic"].startswith("the inventory says")
-
-
-def test_processes_of_all_pods_are_held_against_pid_max() -> None:
-    machine = Machine(16, 65536)
-    parameters = sysctls(110, machine, ["10.244.0.0/16"], "calico")
-    assert pids_warning(kubelet_plan(110, machine)[0], parameters) == []
-    (text,) = pids_warning(kubelet_plan(110, machine, {"podPidsLimit": 8192})[0], parameters)
-    assert "8192 x 110 pods = 901120, kernel.pid_max is sure to be 483328" in text
-    assert pids_warning(kubelet_plan(110, machine, {"podPidsLimit": -1})[0], parameters) == []
 
 
 # --- kernel parameters

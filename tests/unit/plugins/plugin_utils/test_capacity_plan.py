@@ -131,13 +131,14 @@ def test_what_a_host_has_of_its_own_is_its_own() -> None:
     assert any("podsPerCore 2 x 16 CPUs caps" in warning and "(w1)" in warning for warning in found["warnings"])
 
 
-def test_a_roles_own_density_counts_for_what_the_role_does() -> None:
-    found = planned(inventory({"kubelet_pods_per_node": 50, "kernel_tuning_pods_per_node": 1000}))
-    pool = found["pools"][-1]
-    assert pool["max_pods"] == 50
-    assert pool["addresses"]["wanted"] == 220
-    (pids,) = [row for row in pool["machines"][0]["sysctls"] if row["key"] == "kernel.pid_max"]
-    assert pids["value"] == 32768 + 4096 * 1000
+def test_what_the_inventory_demands_of_machines_stands_in_for_their_size() -> None:
+    common = {"os_prep_requirements": {"min_cpus": 48, "min_memory_mib": 98304}}
+    found = planned(inventory(common), machines={"w2": Machine(64, 131072, "measured")})
+    sizes = {(row["cpus"], row["basis"]) for pool in found["pools"] for row in pool["machines"]}
+    assert sizes == {(48, "required"), (64, "measured")}
+    assert "assumed" not in "\n".join(found["assumptions"])
+    half = planned(inventory({"os_prep_requirements": {"min_cpus": 48}}))
+    assert {row["basis"] for pool in half["pools"] for row in pool["machines"]} == {"assumed"}
 
 
 @pytest.mark.parametrize(
@@ -183,6 +184,15 @@ def test_without_our_plugin_nodes_have_ranges() -> None:
     full = planned(dense(cluster_network_plugin="none", cluster_pod_cidrs=["10.128.0.0/23"]))
     assert any("need a /22 each" in warning for warning in full["warnings"])
     assert full["addresses"]["largest_cluster_nodes"] is None
+    smaller = {"node-cidr-mask-size": 23}
+    own = planned(
+        dense(
+            cluster_network_plugin="none",
+            cluster_pod_cidrs=["10.128.0.0/19"],
+            control_plane_controller_manager_extra_args=smaller,
+        )
+    )
+    assert own["addresses"]["families"][0]["blocks"] == 16
 
 
 def test_a_plan_without_room_for_a_replacement_says_so() -> None:
@@ -286,13 +296,6 @@ def test_typha_is_asked_for_from_51_nodes_on() -> None:
 def test_a_crowded_dns_is_said() -> None:
     assert any("CoreDNS needs" in one for one in planned(inventory(DENSE, workers=240))["warnings"])
     assert not any("CoreDNS needs" in one for one in planned(dense())["warnings"])
-
-
-def test_variables_that_the_plan_does_not_follow_are_named() -> None:
-    given = inventory()
-    hosts = (replace(given.hosts[0], given={"calico_block_size": "x.yml:1"}), *given.hosts[1:])
-    found = planned(replace(given, hosts=hosts))
-    assert "calico_block_size is set; the plan shows what cluster_* variables make of it" in found["warnings"]
 
 
 # --- losses
