@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jinja2
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.parsing.vault import EncryptedString
 from ansible.plugins.action import ActionBase
@@ -23,6 +24,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_mode
     ClusterInput,
     Host,
     Report,
+    key_of,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_rules import COMPUTED_VARIABLES
 
@@ -117,6 +119,8 @@ class Inventory:
         self._defaults = {name: value for name, value in self._defaults.items() if name not in COMPUTED_VARIABLES}
         self._names = [name for role in self._specs.values() for name in role if name not in COMPUTED_VARIABLES]
         self._near: dict[str, bool] = {}
+        self._inputs: dict[str, tuple[str, ...]] = {}
+        self._memory: dict[tuple[str, ...], Any] = {}
         self._plain: dict[int, tuple[Any, bool]] = {}  # by identity; the value is kept, so that no other gets its id
         self._base = Path(loader.get_basedir())
 
@@ -156,8 +160,11 @@ class Inventory:
                 continue
             try:
                 if not self._is_plain(value, templar):
-                    value = templar.template(value)
+                    key = () if variable in raw else self._key(variable, value, raw, templar)
+                    value = self._memory[key] if key in self._memory else templar.template(value)
                     measure(value)
+                    if key:
+                        self._memory[key] = value
             except TooLargeError as error:
                 failures[variable] = str(error)
             except Exception as error:  # whatever a template or a plugin in it raises is a finding, not a crash
@@ -173,6 +180,21 @@ class Inventory:
             measure(value)
             self._plain[id(value)] = (value, not has_secret(value) and not templar.is_template(value))
         return self._plain[id(value)][1]
+
+    def _key(self, variable: str, template: Any, raw: Mapping[str, Any], templar: Templar) -> tuple[str, ...]:
+        """By what the value of a default of ours is known again on another host: the plain values that it refers to; empty when one is not plain.
+
+        Compiling a template for each host is most of the time that a large inventory takes.
+        """
+        if variable not in self._inputs:
+            names = (
+                jinja2.Environment().parse(template).find_all(jinja2.nodes.Name) if isinstance(template, str) else ()
+            )
+            self._inputs[variable] = tuple(sorted({name.name for name in names}))
+        values = [raw[name] if name in raw else self._defaults.get(name) for name in self._inputs[variable]]
+        if not isinstance(template, str) or not all(self._is_plain(value, templar) for value in values):
+            return ()
+        return (variable, *map(key_of, values))
 
     def _is_ours(self, name: str) -> bool:
         """Is it worth a look: in our prefixes, or nearly one of our names?"""

@@ -1,0 +1,255 @@
+# Copyright: (c) 2026, the bare_metal.kubernetes maintainers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a live cluster cannot change, as its nodes have it on disk, against what the inventory wants.
+
+On a control plane the manifests of the static pods say the networks of pods and Services, the DNS domain and where etcd is; on every node the kubelet's
+settings say the domain and the CNI configuration the network plugin and the families of pods. Nothing is asked of the API, so the size of Calico's
+blocks is not judged here: it is in an IPPool and nowhere on disk (role ``calico`` refuses to change it when it applies its objects).
+
+kubeadm writes the flags that are read here (cmd/kubeadm/app/phases/controlplane of Kubernetes 1.35 and 1.36).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import typing as t
+from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _kubeadm
+
+MANIFESTS = "etc/kubernetes/manifests"
+KUBELET_SETTINGS = "var/lib/kubelet/config.yaml"
+CNI_DIRECTORY = "etc/cni/net.d"
+ISSUER = "https://kubernetes.default.svc."
+# Types of CNI plugins that make the pod's network; others in a list only add to it.
+CNI_PLUGINS = {"calico": "calico", "cilium-cni": "cilium"}
+LARGEST_FILE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Live:
+    """What a node shows of its cluster; empty where it does not show it."""
+
+    pod_cidrs: tuple[str, ...] = ()
+    service_cidrs: tuple[str, ...] = ()
+    domain: str = ""
+    etcd_servers: tuple[str, ...] = ()
+    stacked_etcd: bool = False
+    network_plugin: str = ""
+    pod_families: tuple[int, ...] = ()
+
+
+class Finding(t.NamedTuple):
+    """One wish that the live cluster cannot be given: the fields of machine_info's problems, in their order."""
+
+    check: str
+    what: str
+    found: str
+    why: str
+    fix: str
+
+
+# --- observation
+
+
+def observe(root: str = "/") -> dict[str, t.Any]:
+    """Read the node's files: :class:`Live` as a dictionary. A file that is missing, cut off or not kubeadm's shows nothing."""
+    return asdict(
+        live_of(
+            _read(root, f"{MANIFESTS}/kube-apiserver.yaml"),
+            _read(root, f"{MANIFESTS}/kube-controller-manager.yaml"),
+            bool(_read(root, f"{MANIFESTS}/etcd.yaml")),
+            _read(root, KUBELET_SETTINGS),
+            _cni(root),
+        )
+    )
+
+
+def _read(root: str, path: str) -> str:
+    try:
+        with open(os.path.join(root, path), encoding="utf-8", errors="replace") as stream:
+            return stream.read(LARGEST_FILE)
+    except OSError:
+        return ""
+
+
+def _cni(root: str) -> str:
+    """The CNI configuration that the runtime takes: the first by name."""
+    directory = os.path.join(root, CNI_DIRECTORY)
+    try:
+        names = sorted(name for name in os.listdir(directory) if name.endswith((".conf", ".conflist", ".json")))
+    except OSError:
+        return ""
+    return _read(directory, names[0]) if names else ""
+
+
+# --- parsing (pure)
+
+
+def live_of(apiserver: str, manager: str, stacked_etcd: bool, kubelet: str, cni: str) -> Live:
+    """What the texts of a node's files say."""
+    api, controllers = _kubeadm.manifest_command(apiserver), _kubeadm.manifest_command(manager)
+    issuer = _kubeadm.flag_of(api, "service-account-issuer")
+    domain = re.search(r"^clusterDomain: *[\"']?([^\s\"']+)", kubelet, re.M)
+    plugin, families = cni_of(cni)
+    return Live(
+        pod_cidrs=_split(_kubeadm.flag_of(controllers, "cluster-cidr")),
+        service_cidrs=_split(_kubeadm.flag_of(api, "service-cluster-ip-range")),
+        domain=issuer[len(ISSUER) :] if issuer.startswith(ISSUER) else domain.group(1) if domain else "",
+        etcd_servers=tuple(_host(url) for url in _split(_kubeadm.flag_of(api, "etcd-servers"))),
+        stacked_etcd=stacked_etcd,
+        network_plugin=plugin,
+        pod_families=families,
+    )
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or url
+    except ValueError:
+        return url
+
+
+def cni_of(text: str) -> tuple[str, tuple[int, ...]]:
+    """The network plugin in a CNI configuration (empty: none that is known) and the families that Calico's IPAM assigns (empty: not said)."""
+    try:
+        document = json.loads(text)
+        plugins = document.get("plugins", [document])
+        main = next(plugin for plugin in plugins if plugin.get("type") in CNI_PLUGINS)
+        ipam = main.get("ipam") or {}
+        # Without a word calico-ipam assigns IPv4 only.
+        wanted = {4: str(ipam.get("assign_ipv4", "true")), 6: str(ipam.get("assign_ipv6", "false"))}
+    except (ValueError, AttributeError, TypeError, StopIteration):
+        return "", ()
+    families = tuple(family for family, value in wanted.items() if value.lower() == "true")
+    return CNI_PLUGINS[main["type"]], families if main["type"] == "calico" else ()
+
+
+# --- the judge (pure)
+
+
+def judge(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> list[Finding]:
+    """Everything that is wanted and cannot be had, with what is and what was asked for.
+
+    :param live: what :func:`observe` returned, also when it has been JSON in between.
+    :param wanted: ``{pod_cidrs: [..], service_cidrs: [..], domain, network_plugin, etcd_addresses: [..]}``; what is not given is not judged.
+    """
+    checks = (_judge_networks, _judge_domain, _judge_plugin, _judge_etcd)
+    return [finding for check in checks for finding in check(live, wanted)]
+
+
+def _judge_networks(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
+    for key, what, why in (
+        ("pod_cidrs", "pods", "Every pod has an address of it, and every node and router has its routes."),
+        (
+            "service_cidrs",
+            "Services",
+            "Every Service has an address of it for life, and the API's certificate names one.",
+        ),
+    ):
+        before, after = _networks(live.get(key) or ()), _networks(wanted.get(key) or ())
+        if not before or not after or before == after:
+            continue
+        old, new = _families(before), _families(after)
+        if old != new:
+            yield Finding(
+                "live_families",
+                f"cluster_{key} asks for {_words(new)} ({', '.join(after)})",
+                f"a live cluster with {_words(old)} ({', '.join(before)})",
+                "The families of a live cluster and their order are in every node, Service and pod.",
+                f"Set cluster_{key} back to {list(before)}, or build another cluster beside it.",
+            )
+        else:
+            yield Finding(
+                f"live_{key}",
+                f"cluster_{key} asks for {', '.join(after)}",
+                f"a live cluster with {', '.join(before)}",
+                f"The network of {what} cannot change on a live cluster. {why}",
+                f"Set cluster_{key} back to {list(before)}, or build another cluster beside it.",
+            )
+    families = tuple(live.get("pod_families") or ())
+    asked = _families(_networks(wanted.get("pod_cidrs") or ()))
+    # On a worker there is no manifest, only the CNI configuration.
+    if families and asked and not live.get("pod_cidrs") and sorted(families) != sorted(asked):
+        yield Finding(
+            "live_families",
+            f"cluster_pod_cidrs asks for {_words(asked)}",
+            f"a live node whose pods get {_words(families)}",
+            "The families of a live cluster are in every node, Service and pod.",
+            f"Set cluster_pod_cidrs back to {_words(families)}, or build another cluster beside it.",
+        )
+
+
+def _networks(texts: t.Iterable[str]) -> tuple[str, ...]:
+    """Networks in one spelling; what is none stays as it is."""
+    found = []
+    for text in texts:
+        try:
+            found.append(str(ipaddress.ip_network(str(text), strict=False)))
+        except ValueError:
+            found.append(str(text))
+    return tuple(found)
+
+
+def _families(networks: t.Iterable[str]) -> tuple[int, ...]:
+    return tuple(6 if ":" in network else 4 for network in networks)
+
+
+def _words(families: t.Iterable[int]) -> str:
+    return " then ".join(f"IPv{family}" for family in families)
+
+
+def _judge_domain(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
+    before, after = str(live.get("domain") or "").rstrip("."), str(wanted.get("domain") or "").rstrip(".")
+    if before and after and before != after:
+        yield Finding(
+            "live_domain",
+            f"cluster_domain asks for {after}",
+            f"a live cluster with {before}",
+            "It is the issuer of every service account's token and in every pod's resolv.conf: all of them would be refused at once.",
+            f"Set cluster_domain back to {before}.",
+        )
+
+
+def _judge_plugin(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
+    before, after = str(live.get("network_plugin") or ""), str(wanted.get("network_plugin") or "")
+    if before and after and before != after:
+        yield Finding(
+            "live_network_plugin",
+            f"cluster_network_plugin asks for {after}",
+            f"a live node with {before}",
+            "Two plugins would share the nodes' routes and rules, and pods of the old one lose their network.",
+            f"Set cluster_network_plugin back to {before}, or build another cluster beside it.",
+        )
+
+
+def _judge_etcd(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
+    after = [_kubeadm.plain_name(str(address)) for address in wanted.get("etcd_addresses") or ()]
+    before = [_kubeadm.plain_name(str(address)) for address in live.get("etcd_servers") or ()]
+    if not after or not before:
+        return
+    if live.get("stacked_etcd"):
+        yield Finding(
+            "live_etcd",
+            f"etcd runs as a service on {', '.join(after)}",
+            "a live cluster whose etcd is a static pod of kubeadm's",
+            "The new members would be another, empty etcd.",
+            "Build another cluster beside it, or move the members by hand first.",
+        )
+    elif not set(before) & set(after):
+        yield Finding(
+            "live_etcd",
+            f"the group etcd has the members {', '.join(sorted(after))}",
+            f"a live cluster with {', '.join(sorted(before))}",
+            "None of them is a member that lives: the cluster's state is elsewhere. Members are replaced one at a time.",
+            "Put the live members back into the group etcd, and exchange one of them in each run.",
+        )

@@ -1,0 +1,175 @@
+"""What a node's files say of its cluster, and what cannot change any more."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _live_cluster
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._live_cluster import Live, judge, observe
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._machine_judge import Problem
+
+RECORDED = Path(__file__).parent / "recorded"
+MANAGER = """apiVersion: v1
+kind: Pod
+spec:
+  containers:
+  - command:
+    - kube-controller-manager
+    - --cluster-cidr=10.244.0.0/16,fd00:1::/104
+    - --service-cluster-ip-range=10.96.0.0/16
+    image: registry.k8s.io/kube-controller-manager:v1.36.3
+status: {}
+"""
+KUBELET = "apiVersion: kubelet.config.k8s.io/v1beta1\nclusterDNS:\n- 10.96.0.10\nclusterDomain: cluster.local\n"
+CONFLIST = {
+    "name": "k8s-pod-network",
+    "cniVersion": "0.3.1",
+    "plugins": [
+        {"type": "calico", "ipam": {"type": "calico-ipam", "assign_ipv4": "true", "assign_ipv6": "true"}},
+        {"type": "portmap", "snat": True},
+    ],
+}
+
+
+def node(root: Path, **files: str) -> dict[str, Any]:
+    places = {
+        "apiserver": "etc/kubernetes/manifests/kube-apiserver.yaml",
+        "manager": "etc/kubernetes/manifests/kube-controller-manager.yaml",
+        "etcd": "etc/kubernetes/manifests/etcd.yaml",
+        "kubelet": "var/lib/kubelet/config.yaml",
+        "cni": "etc/cni/net.d/10-calico.conflist",
+        "other_cni": "etc/cni/net.d/05-cilium.conflist",
+    }
+    for name, text in files.items():
+        path = root / places[name]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return observe(str(root))
+
+
+def test_a_control_plane(tmp_path: Path) -> None:
+    apiserver = (RECORDED / "kube-apiserver.yaml").read_text()
+    found = node(tmp_path, apiserver=apiserver, manager=MANAGER, kubelet=KUBELET, cni=json.dumps(CONFLIST))
+    assert Live(**found) == Live(
+        pod_cidrs=("10.244.0.0/16", "fd00:1::/104"),
+        service_cidrs=("10.96.0.0/16",),
+        domain="cluster.local",
+        etcd_servers=("10.77.1.11", "10.77.1.12", "10.77.2.11"),
+        network_plugin="calico",
+        pod_families=(4, 6),
+    )
+
+
+def test_a_worker(tmp_path: Path) -> None:
+    found = node(tmp_path, kubelet=KUBELET, other_cni='{"type": "cilium-cni"}', cni=json.dumps(CONFLIST))
+    assert Live(**found) == Live(domain="cluster.local", network_plugin="cilium")
+
+
+def test_a_bare_machine(tmp_path: Path) -> None:
+    assert Live(**observe(str(tmp_path))) == Live()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "5", '{"plugins": 5}', '{"plugins": [5]}', '{"type": []}', '{"type": "bridge"}']
+)
+def test_cni_configurations_that_say_nothing(text: str) -> None:
+    assert _live_cluster.cni_of(text) == ("", ())
+
+
+def test_files_that_are_cut_off_say_nothing(tmp_path: Path) -> None:
+    apiserver = (RECORDED / "kube-apiserver.yaml").read_text()
+    for length in range(0, len(apiserver), 97):
+        found = node(tmp_path, apiserver=apiserver[:length], manager=MANAGER[:length], kubelet=KUBELET[:length])
+        assert judge(found, {}) == []
+
+
+LIVE = Live(
+    pod_cidrs=("10.244.0.0/16",),
+    service_cidrs=("10.96.0.0/16",),
+    domain="cluster.local",
+    etcd_servers=("10.77.1.11", "10.77.1.12", "10.77.2.11"),
+    network_plugin="calico",
+    pod_families=(4,),
+)
+WANTED: dict[str, Any] = {
+    "pod_cidrs": ["10.244.0.0/16"],
+    "service_cidrs": ["10.96.0.0/16"],
+    "domain": "cluster.local",
+    "network_plugin": "calico",
+    "etcd_addresses": ["10.77.1.11", "10.77.1.12", "10.77.2.11"],
+}
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "check", "old", "new"),
+    [
+        ({}, {"pod_cidrs": ["10.245.0.0/16"]}, "live_pod_cidrs", "10.244.0.0/16", "10.245.0.0/16"),
+        ({}, {"pod_cidrs": ["10.244.0.0/15"]}, "live_pod_cidrs", "10.244.0.0/16", "10.244.0.0/15"),
+        ({}, {"service_cidrs": ["10.97.0.0/16"]}, "live_service_cidrs", "10.96.0.0/16", "10.97.0.0/16"),
+        ({}, {"service_cidrs": ["10.96.0.0/16", "fd00:2::/112"]}, "live_families", "with IPv4 (", "IPv4 then IPv6"),
+        ({}, {"pod_cidrs": ["fd00:1::/104", "10.244.0.0/16"]}, "live_families", "with IPv4 (", "IPv6 then IPv4"),
+        (
+            {"pod_cidrs": ()},
+            {"pod_cidrs": ["10.244.0.0/16", "fd00:1::/104"]},
+            "live_families",
+            "get IPv4",
+            "IPv4 then IPv6",
+        ),
+        ({}, {"domain": "example.org"}, "live_domain", "cluster.local", "example.org"),
+        ({}, {"network_plugin": "none"}, "live_network_plugin", "calico", "none"),
+        ({"network_plugin": "cilium"}, {}, "live_network_plugin", "cilium", "calico"),
+        ({}, {"etcd_addresses": ["10.77.9.1"]}, "live_etcd", "10.77.1.11", "10.77.9.1"),
+        ({"etcd_servers": ("127.0.0.1",), "stacked_etcd": True}, {}, "live_etcd", "static pod", "as a service"),
+    ],
+)
+def test_what_cannot_change(live: dict[str, Any], wanted: dict[str, Any], check: str, old: str, new: str) -> None:
+    (found,) = judge(asdict(LIVE) | live, WANTED | wanted)
+    assert found.check == check
+    assert old in found.found
+    assert new in found.what
+    assert found.why
+    assert found.fix
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"pod_cidrs": None, "service_cidrs": [], "domain": "", "network_plugin": "", "etcd_addresses": []},
+        {"domain": "cluster.local."},
+        {"etcd_addresses": ["10.77.1.11", "10.77.1.12", "10.77.3.1"]},
+        {"etcd_addresses": ["10.77.1.11", "10.77.1.12", "10.77.2.11", "10.77.3.1", "10.77.3.2"]},
+    ],
+)
+def test_what_may_be_asked_for(wanted: dict[str, Any]) -> None:
+    assert judge(json.loads(json.dumps(asdict(LIVE))), WANTED | wanted) == []
+
+
+def test_a_bare_machine_may_become_anything() -> None:
+    assert judge(asdict(Live()), WANTED) == []
+
+
+def test_all_findings_at_once_in_the_shape_of_problems() -> None:
+    found = judge(
+        asdict(LIVE),
+        {"pod_cidrs": ["10.1.0.0/16"], "domain": "a", "network_plugin": "none", "etcd_addresses": ["10.9.9.9"]},
+    )
+    assert [Problem(*one).check for one in found] == [
+        "live_pod_cidrs",
+        "live_domain",
+        "live_network_plugin",
+        "live_etcd",
+    ]
+    assert (
+        "cluster_pod_cidrs asks for 10.1.0.0/16; found a live cluster with 10.244.0.0/16" in Problem(*found[0]).text()
+    )
+
+
+def test_ipv6_addresses_of_etcd_compare_in_any_spelling() -> None:
+    live = asdict(LIVE) | {"etcd_servers": [_live_cluster._host("https://[fd00::b]:2379")]}
+    assert judge(live, {"etcd_addresses": ["fd00:0::000b"]}) == []
