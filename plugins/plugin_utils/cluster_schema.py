@@ -330,6 +330,22 @@ def _not_all(value: Any) -> tuple[str, str]:
     return "", ""
 
 
+def _mirrors(value: Any) -> tuple[str, str]:
+    """``{upstream host: [URL, ...]}``, as containerd's certs.d takes it."""
+    fix = "write {docker.io: [https://mirror.example.org]}"
+    for host, urls in value.items():
+        name = str(host).partition(":")[0]
+        if not isinstance(host, str) or not (name == "_default" or is_dns_name(name) or not _address(name)[0]):
+            return f"has the key {shown('', host)}, which is no host of a registry", fix
+        if not isinstance(urls, (list, tuple)):
+            return f"has {kind(urls)} for {host}, must be a list of URLs", fix
+        for url in urls:
+            reason = "is not a text" if not isinstance(url, str) else _url(url)[0] or ("is empty" if not url else "")
+            if reason:
+                return f"has a mirror of {host} that {reason}: {shown('', url)}", fix
+    return "", ""
+
+
 AS_NUMBER = between(
     1,
     4294967294,
@@ -368,6 +384,21 @@ FORMS: Mapping[str, Form] = {
     "cluster_lease_seconds": between(
         60, 86400, "a lease shorter than a minute runs out inside a run, one over a day outlives it"
     ),
+    "container_runtime_registry_mirrors": Form(_mirrors),
+    "os_prep_time_servers[]": Form(_address_or_name),
+    "bundle_debian_mirror": Form(_url),
+    "bundle_serve_port": PORT,
+    "calico_mtu": between(68, 65535, "an MTU is a number of bytes; 9000 is common for jumbo frames", also=(0,)),
+    "calico_typha_replicas": between(0, 100, "one replica serves 100 to 200 nodes"),
+    "calico_as_number": between(1, 4294967294, "an AS number has 32 bits (RFC 6793)", also=(0,)),
+    "kubelet_pods_per_node": between(1, 2048, "above 2,048 a Calico block has no two addresses for each pod"),
+    "kubelet_node_ip": Form(_address),
+    "worker_node_ip": Form(_address),
+    "control_plane_node_ip": Form(_address),
+    "pki_node_ip": Form(_address),
+    "calico_pod_cidrs[]": Form(_network),
+    "calico_service_cidrs[]": Form(_network),
+    "calico_block_size": between(20, 32, "Calico's IPv4 blocks are /20 to /32", also=(0,)),
     "api_endpoint_port": PORT,
     "api_endpoint_vrrp_router_id": between(1, 255, "a VRRP router id has 8 bits, 0 is reserved (RFC 5798)"),
     "api_endpoint_vrrp_prefix_length": between(1, 128, "a prefix length has at most 32 (IPv4) or 128 (IPv6) bits"),

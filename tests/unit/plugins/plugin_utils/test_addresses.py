@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, calico, kubeadm_config
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.addresses import AddressError, Span
 
 
@@ -161,3 +161,48 @@ def test_contains() -> None:
     assert pool.contains(addresses.address("10.1.2.3"))
     assert not pool.contains(addresses.address("11.0.0.0"))
     assert not pool.contains(addresses.address("fd00::1"))
+
+
+# --- a plan against brute force: addresses are handed out one by one
+
+
+@given(st.integers(1, 600), st.integers(22, 32))
+def test_blocks_of_a_node_are_the_fewest_that_hold_twice_its_pods(pods: int, size: int) -> None:
+    free, blocks = 0, 0
+    for _address in range(calico.ADDRESSES_PER_POD * pods):
+        if not free:
+            blocks, free = blocks + 1, 1 << (32 - size)
+        free -= 1
+    assert calico.blocks_needed(pods, size) == blocks
+
+
+@given(st.integers(1, 2048))
+def test_the_computed_block_is_the_smallest_of_which_four_hold_twice_the_pods(pods: int) -> None:
+    fitting = [size for size in range(20, 27) if 4 * (1 << (32 - size)) >= 2 * pods]
+    assert calico.block_size_for(pods) == (max(fitting) if fitting else 20)
+
+
+@given(st.integers(8, 30), st.integers(1, 300), st.integers(1, 40))
+def test_a_pool_is_refused_when_handing_out_blocks_runs_dry(prefix: int, pods: int, nodes: int) -> None:
+    """One block after the other is given to every node, until the pool has none: the arithmetic says the same beforehand."""
+    size = 26
+    pool = addresses.network(f"10.0.0.0/{max(8, prefix)}")
+    have = addresses.blocks_in(pool, size)
+    left, served = have, 0
+    for _node in range(nodes):
+        wanted = calico.blocks_needed(pods, size)
+        if left < wanted:
+            break
+        left, served = left - wanted, served + 1
+    assert (served == nodes) == (nodes * calico.blocks_needed(pods, size) <= have)
+
+
+@given(st.integers(1, 1024), st.integers(16, 24))
+def test_a_nodes_range_holds_twice_its_pods(pods: int, prefix: int) -> None:
+    try:
+        mask = kubeadm_config.node_cidr_mask_size(pods, prefix)
+    except kubeadm_config.KubeadmConfigError:
+        assert all(1 << (32 - mask) < 2 * pods for mask in range(prefix, 33))
+    else:
+        fitting = [length for length in range(prefix, 33) if 1 << (32 - length) >= 2 * pods]
+        assert mask == max(fitting)

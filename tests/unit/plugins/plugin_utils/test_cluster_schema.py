@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -152,6 +153,21 @@ def test_inside_lists_and_dictionaries() -> None:
         ("cluster_node_ip", "str", "node1", "not an IPv4 or IPv6"),
         ("cluster_lease_seconds", "int", 5, "shorter than a minute"),
         ("api_endpoint_vrrp_router_id", "int", 256, "8 bits"),
+        (
+            "container_runtime_registry_mirrors",
+            "dict",
+            {"docker.io": "https://m"},
+            "has a text for docker.io, must be a list",
+        ),
+        ("container_runtime_registry_mirrors", "dict", {"docker.io": ["ftp://m"]}, "not an http or https URL"),
+        ("container_runtime_registry_mirrors", "dict", {"docker.io": ["https://me:pw@m"]}, "password"),
+        ("container_runtime_registry_mirrors", "dict", {"docker.io": [False]}, "is not a text: false"),
+        ("container_runtime_registry_mirrors", "dict", {False: ["https://m"]}, "no host of a registry"),
+        ("calico_mtu", "int", 70000, "number of bytes"),
+        ("calico_mtu", "int", "-1", "number of bytes"),
+        ("kubelet_pods_per_node", "int", 0, "1 to 2048"),
+        ("kubelet_node_ip", "str", "node1", "not an IPv4 or IPv6"),
+        ("bundle_debian_mirror", "str", "mirror.example.org", "http or https"),
     ],
 )
 def test_forms_refused(name: str, type_: str, value: Any, words: str) -> None:
@@ -175,6 +191,12 @@ def test_forms_refused(name: str, type_: str, value: Any, words: str) -> None:
         ("cluster_api_endpoint_address", "str", "fd00::10"),
         ("cluster_bundle_mirror_url", "str", "https://mirror.example.org:8443/k8s"),
         ("cluster_bundle_registry", "str", "http://10.0.0.1:5000/"),
+        (
+            "container_runtime_registry_mirrors",
+            "dict",
+            {"docker.io": ["https://m:8443/v2"], "_default": [], "10.0.0.1:5000": []},
+        ),
+        ("calico_mtu", "int", 0),
     ],
 )
 def test_forms_accepted(name: str, type_: str, value: Any) -> None:
@@ -203,6 +225,50 @@ def test_every_form_is_of_a_declared_variable() -> None:
         for name, option in role.items():
             walk(option, name)
     assert set(cluster_schema.FORMS) <= places
+
+
+# --- what YAML makes of what people write
+
+TRAPS = [
+    ("cluster_kubernetes_version: 1.30", "a number with a fraction", "1.30 as the number 1.3"),
+    ("cluster_kubernetes_version: 1_30", "a whole number", "quotes"),
+    ("cluster_rack: NO", "a boolean", "yes, no, on, off"),
+    ("cluster_name: on", "a boolean", "yes, no, on, off"),
+    ("cluster_rack: 2026-11-22", "a date", "quotes"),
+    ("cluster_rack: 12:30:45", "a whole number", "quotes"),
+    ("cluster_rack: 0x1F", "a whole number", "quotes"),
+    ("cluster_domain: ~", "is null", "give it a value"),
+    ("cluster_pods_per_node:", "is null", "give it a value"),
+    ("cluster_pods_per_node: 1e3", "a text", "whole number"),
+    ("cluster_pods_per_node: 110.0", "a number with a fraction", "whole number"),
+    ("cluster_pods_per_node: 1:50", "", ""),  # 110 in base 60; no way to know
+    ("cluster_pods_per_node: yes", "a boolean", "whole number"),
+    ("cluster_api_certificate_sans: api.example.org", "a text", "[one, two]"),
+    ("cluster_pod_cidrs: {10.244.0.0/16}", "a dictionary", "[one, two]"),
+    ("calico_nat_outgoing: 'false'", "a text, must be a boolean", "without quotes"),
+    ("calico_nat_outgoing: n", "a text, must be a boolean", "without quotes"),
+    ("cluster_load_balancer_pools: [{name: no, addresses: [192.0.2.0/28]}]", "a boolean", "yes, no, on, off"),
+    ("cluster_bgp_peers: [{address: 192.0.2.1, as_number: 64512.1}]", "a number with a fraction", "whole number"),
+    ("cluster_node_taints: [{key: a, effect: off}]", "a boolean", "yes, no, on, off"),
+]
+
+
+@pytest.mark.parametrize(("text", "reason", "fix"), TRAPS, ids=[trap[0] for trap in TRAPS])
+def test_traps_of_yaml(text: str, reason: str, fix: str) -> None:
+    """The text of a file, as Ansible's YAML (1.1) reads it, with the declaration of the variable."""
+    ((name, value),) = yaml.safe_load(text).items()
+    option = next(role[name] for role in cluster_schema.load_specs(ROLES).values() if name in role)
+    findings = list(check(option, value))
+    assert bool(findings) == bool(reason)
+    for finding in findings:
+        assert reason in finding.reason
+        assert fix in finding.fix
+
+
+def test_a_huge_text_is_refused_and_not_printed() -> None:
+    (finding,) = check(Option("demo"), "x" * 10**7)
+    assert finding.reason == "has 10000000 characters"
+    assert len(finding.value) < 200
 
 
 # --- what is shown
