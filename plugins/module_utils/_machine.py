@@ -18,6 +18,7 @@ import time
 import typing as t
 import urllib.parse
 
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _live_cluster
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
 
 Machine = dict[str, t.Any]
@@ -287,6 +288,7 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         )
         if disk and state_dir
         else {},
+        "live_cluster": _live_cluster.observe() if requirements.get("live_cluster") else {},
         # The last one: between these two the host answered.
         "epoch_seconds_begun": begun,
         "epoch_seconds": time.time(),

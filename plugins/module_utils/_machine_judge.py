@@ -11,6 +11,8 @@ import time
 import typing as t
 from dataclasses import asdict, dataclass
 
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _live_cluster
+
 Machine = dict[str, t.Any]
 
 ERROR, WARNING = "error", "warning"
@@ -58,6 +60,7 @@ def judge(machine: Machine, requirements: t.Mapping[str, t.Any]) -> list[Problem
         _judge_neighbours,
         _judge_state,
         _judge_version,
+        _judge_live_cluster,
     )
     return [problem for check in checks for problem in check(machine, requirements)]
 
@@ -384,6 +387,13 @@ def _judge_version(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[
             "An upgrade has its own order (control planes one minor version at a time, kubelets after them); this run does not keep it.",
             f"Set cluster_kubernetes_version (or cluster_release_set) back to what gives {machine['kubelet_version']}, or reset the node.",
         )
+
+
+def _judge_live_cluster(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    """What a live cluster cannot change. A cluster that is not ours is ``stale_cluster``'s, not compared."""
+    if need.get("live_cluster") and machine["managed"]:
+        for finding in _live_cluster.judge(machine["live_cluster"], need["live_cluster"]):
+            yield Problem(*finding)
 
 
 def is_reason(value: t.Any) -> bool:

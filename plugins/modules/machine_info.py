@@ -54,6 +54,11 @@ options:
       packages: {description: 'Packages by family (V(debian), V(redhat)); the missing ones are returned, not refused.', type: dict}
       commands: {description: Programs whose paths are returned., type: list, elements: str}
       kubernetes_version: {description: 'The version that a node of a cluster has to run already, such as V(v1.36.3).', type: str}
+      live_cluster:
+        description: >-
+          What a live cluster cannot change: C(pod_cidrs), C(service_cidrs), C(domain), C(network_plugin), C(etcd_addresses). Compared with the node's
+          files, on hosts that this collection manages.
+        type: dict
       state_dir: {description: Directory that keeps something on hosts which this collection manages., type: str}
   waivers:
     description: Reasons by name of the check; a waived problem is returned and warned of, but does not fail. Without a reason nothing is waived.
@@ -120,6 +125,7 @@ REQUIREMENTS = dict(
     packages=dict(type="dict"),
     commands=dict(type="list", elements="str"),
     kubernetes_version=dict(type="str"),
+    live_cluster=dict(type="dict"),
     state_dir=dict(type="str"),
 )
 

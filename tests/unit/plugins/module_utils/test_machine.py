@@ -171,6 +171,7 @@ def test_this_very_machine_can_be_looked_at_without_any_tool(monkeypatch: pytest
         "name_resolution": True,
         "endpoints": [{"name": "nowhere", "url": "http://127.0.0.1:1"}],
         "disk_qualification": {"directory": "/var/lib/etcd"},
+        "live_cluster": {"domain": "cluster.local"},
     }
     (tmp_path / "disk-qualification.json").write_text(json.dumps({"schema": 1, "results": {"/var/lib/etcd/": RESULT}}))
     machine = core.collect(need)
@@ -182,6 +183,7 @@ def test_this_very_machine_can_be_looked_at_without_any_tool(monkeypatch: pytest
     assert machine["epoch_seconds_begun"] <= machine["epoch_seconds"] <= time.time()
     assert machine["endpoints"] == {"nowhere": "refused"}
     assert machine["disk_qualification"]["verdict"] == "fail"
+    assert "domain" in machine["live_cluster"]
     assert machine["hostname_addresses"] is None or isinstance(machine["hostname_addresses"], list)
     assert json.loads(json.dumps(machine)) == machine
     # Whatever was found, and all of it, can be judged.

@@ -72,6 +72,15 @@ NEED: dict[str, Any] = {
     "swap": "turned_off",
     "disk_qualification": {"directory": "/var/lib/etcd", "required": False},
 }
+LIVE = {
+    "pod_cidrs": ["10.244.0.0/16"],
+    "service_cidrs": ["10.96.0.0/16"],
+    "domain": "cluster.local",
+    "etcd_servers": ["10.0.0.11"],
+    "stacked_etcd": False,
+    "network_plugin": "calico",
+    "pod_families": [4],
+}
 QUALIFIED = FITTING["disk_qualification"]
 
 
@@ -273,3 +282,27 @@ def test_all_problems_come_at_once_and_a_waiver_takes_out_one_by_name() -> None:
     assert [problem["check"] for problem in found["problems"]] == ["cpus", "cgroup"]
     assert found["message"].splitlines()[1].startswith("cgroup: ")
     assert [(problem["check"], problem["reason"]) for problem in found["waived"]] == [("memory", "a test machine")]
+
+
+@pytest.mark.parametrize(
+    ("wish", "value", "check"),
+    [
+        ("pod_cidrs", ["10.0.0.0/8"], "live_pod_cidrs"),
+        ("service_cidrs", ["10.97.0.0/16"], "live_service_cidrs"),
+        ("service_cidrs", ["fd00::/112"], "live_families"),
+        ("domain", "example.org", "live_domain"),
+        ("network_plugin", "cilium", "live_network_plugin"),
+        ("etcd_addresses", ["10.0.0.99"], "live_etcd"),
+    ],
+)
+def test_what_a_live_cluster_cannot_change_is_an_error(wish: str, value: Any, check: str) -> None:
+    machine = {**FITTING, "managed": True, "live_cluster": LIVE}
+    need = {
+        "live_cluster": {"pod_cidrs": ["10.244.0.0/16"], "domain": "cluster.local", "etcd_addresses": ["10.0.0.11"]}
+    }
+    assert checks(machine, need) == []
+    need["live_cluster"][wish] = value
+    (problem,) = core.judge(machine, need)
+    assert (problem.check, problem.level) == (check, "error")
+    assert checks({**machine, "managed": False}, need) == []
+    assert checks(machine, {}) == []
