@@ -60,7 +60,7 @@ def asking() -> Iterator[dict[str, int]]:
             yield found
         finally:
             subprocess.run([*exec_in, "pkill", "-TERM", "-f", "^python3 -c"], check=False)
-            told, _ = process.communicate(timeout=60)
+            told = process.communicate(timeout=60)[0]
     found["worst"], found["asked"] = (int(word) for word in told.split())
 
 
