@@ -65,7 +65,8 @@ def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     common: dict[str, object] = {}
     for part in ("lab.yml", "cluster.yml"):
         common |= yaml.safe_load((shipped / "all" / part).read_text())
-    (directory / "group_vars/all/all.yml").write_text(yaml.safe_dump(common | CHOICES, sort_keys=False))
+    choices = CHOICES | {"control_plane_kubeconfig_path": str(directory / "admin.conf")}
+    (directory / "group_vars/all/all.yml").write_text(yaml.safe_dump(common | choices, sort_keys=False))
     nodes = yaml.safe_load((shipped / "lab_nodes.yml").read_text())
     (directory / "group_vars/lab_nodes.yml").write_text(yaml.safe_dump({"lab_volumes": nodes["lab_volumes"]}))
     return directory
@@ -165,6 +166,12 @@ def test_one_server_has_the_address_and_clients_use_it(cluster: runner.Run) -> N
         assert f"https://{ADDRESS}:{PORT}" in on(
             "server1", f"{KUBECTL} -n {namespace} get configmap {configmap} -o yaml"
         )
+
+
+def test_the_administrator_gets_a_kubeconfig_that_only_he_can_read(cluster: runner.Run, inventory: Path) -> None:
+    kubeconfig = inventory / "admin.conf"
+    assert kubeconfig.stat().st_mode & 0o777 == 0o600
+    assert f"https://{ADDRESS}:{PORT}" in kubeconfig.read_text()
 
 
 def test_a_silent_stream_is_not_cut_and_the_second_run_changes_nothing(cluster: runner.Run, inventory: Path) -> None:
