@@ -18,7 +18,7 @@ def kernel_parameters(
     pods_per_node: int,
     pod_cidrs: Sequence[str] = (),
     network_plugin: str = "calico",
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
 ) -> dict[str, Any]:
     """Kernel parameters of a machine (``cpus``, ``memory_mib``) that shall carry ``pods_per_node`` pods."""
     try:

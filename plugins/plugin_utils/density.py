@@ -162,7 +162,7 @@ def kernel_parameters(
     memory_mib: int,
     pod_cidrs: Sequence[str] = (),
     network_plugin: str = "calico",
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | Sequence[Mapping[str, Any] | None] | None = None,
 ) -> dict[str, Any]:
     """Return the parameters of a node in the form that ``sysctl_profile`` takes.
 
@@ -171,7 +171,8 @@ def kernel_parameters(
     :param memory_mib: its memory in MiB.
     :param pod_cidrs: the cluster's pod networks; one of IPv6 brings the parameters of IPv6.
     :param network_plugin: ``calico``, ``cilium`` or ``none``.
-    :param overrides: the user's own parameters: each replaces the profile's whole, null drops it.
+    :param overrides: the user's own parameters, or several levels of them, the more special last: each replaces the whole entry of the level
+        before, in whatever spelling; null drops it.
     """
     if pods_per_node < 1 or cpus < 1 or memory_mib < 1:
         raise ValueError(
@@ -183,5 +184,26 @@ def kernel_parameters(
         **_kubelet(),
         **_network(pods_per_node, cpus, memory_mib, ipv6, network_plugin),
     }
-    merged = {**profile, **{normal_key(str(key)): value for key, value in (overrides or {}).items()}}
-    return {key: value for key, value in merged.items() if value is not None}
+    levels = [overrides] if isinstance(overrides, Mapping) else list(overrides or ())
+    return merged([profile, *(level or {} for level in levels)])
+
+
+def merged(levels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Merge levels of parameters by name; a later one replaces the whole entry, null drops it. Two spellings in one level are two wishes."""
+    found: dict[str, list[tuple[bool, Any]]] = {}
+    for level in levels:
+        own: dict[str, list[tuple[bool, Any]]] = {}
+        for given, value in level.items():
+            name = str(given).strip()
+            wishes = value if isinstance(value, (list, tuple)) else [value]
+            own.setdefault(normal_key(name.removeprefix("-")), []).extend(
+                (name.startswith("-"), wish) for wish in wishes
+            )
+        found |= own
+    merged_level = {}
+    for key, entries in found.items():
+        values = [value for _, value in entries if value is not None]
+        if values:
+            optional = all(dashed for dashed, _ in entries)
+            merged_level[f"-{key}" if optional else key] = values if len(values) > 1 else values[0]
+    return merged_level

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.bare_metal.kubernetes.plugins.filter import density as filters
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl import parse_parameters
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl_wishes import parse_parameters
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import density
 
 MACHINE = {"cpus": 40, "memory_mib": 524288}
@@ -90,6 +90,37 @@ def test_the_users_own_replace_whole_entries_in_any_spelling_and_null_drops_one(
     assert found["fs.inotify.max_user_instances"] == {"exactly": 9}
     assert "kernel.panic" not in found
     assert found["vm.swappiness"] == 1
+
+
+def test_levels_merge_by_name_the_more_special_last() -> None:
+    cluster = {
+        "vm.swappiness": 1,
+        "kernel.panic": 20,
+        "net.core.somaxconn": {"min": 99999},
+        "-net.core.bpf_jit_harden": 2,
+    }
+    group = {"vm/swappiness": {"max": 10}, "kernel.panic": None, "net.core.bpf_jit_harden": 1}
+    host = {"kernel.panic": 30, "net/ipv4/conf/eth0.100/rp_filter": 0}
+    found = density.kernel_parameters(110, 2, 4096, overrides=[cluster, group, None, host])
+    own = {
+        key: found[key] for key in ("vm.swappiness", "kernel.panic", "net.core.somaxconn", "net.core.bpf_jit_harden")
+    }
+    assert own == {
+        "vm.swappiness": {"max": 10},
+        "kernel.panic": 30,
+        "net.core.somaxconn": {"min": 99999},
+        "net.core.bpf_jit_harden": 1,
+    }
+    assert found["net.ipv4.conf.eth0/100.rp_filter"] == 0
+    assert "-net.core.bpf_jit_harden" not in found
+    assert density.kernel_parameters(110, 2, 4096, overrides=[]) == density.kernel_parameters(110, 2, 4096)
+
+
+def test_two_spellings_in_one_level_are_two_wishes() -> None:
+    level = {"a/b": {"max": 1}, "a.b": {"min": 2}, "-a.b": 5, "c.d": None, "-e.f": [1, None], "-e/f": 1}
+    found = density.merged([{"a.b": 1}, level])
+    assert found == {"a.b": [{"max": 1}, {"min": 2}, 5], "-e.f": [1, 1]}
+    assert [bool(parameter.conflict) for parameter in parse_parameters(found)] == [True, False]
 
 
 @given(pods=st.integers(1, 2000), cpus=st.integers(1, 512), memory_mib=st.integers(1, 4 * 2**20))
