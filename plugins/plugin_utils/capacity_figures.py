@@ -186,22 +186,29 @@ def kubelet_plan(
     }, warnings
 
 
+def _plain(key: Any) -> str:
+    """A parameter's name, however it is written."""
+    return normal_key(str(key).strip().removeprefix("-"))
+
+
 def sysctls(
     pods: int,
     machine: Machine,
     pod_cidrs: Sequence[str],
     network_plugin: str,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Sequence[Mapping[str, Any]] = (),
     *,
     hide: bool = False,
 ) -> list[dict[str, Any]]:
     """Kernel parameters as rows: ``key``, ``bound`` (``exactly``, ``min``, ``max``, ``one_of``), ``value``, ``reason``, ``source``.
 
+    :param overrides: the user's own parameters, level by level, the more special last.
     :param hide: the overrides come from a vault: their values are not shown.
     """
-    own = {normal_key(str(key)) for key in overrides or {}}
+    own = {_plain(key) for level in overrides for key in level}
+    levels = overrides[0] if len(overrides) == 1 else overrides
     found = density.kernel_parameters(
-        pods, machine.cpus, machine.memory_mib, pod_cidrs, network_plugin, overrides=overrides
+        pods, machine.cpus, machine.memory_mib, pod_cidrs, network_plugin, overrides=levels
     )
     rows = []
     for key, wanted in sorted(found.items()):
@@ -212,7 +219,7 @@ def sysctls(
                     {
                         "key": key,
                         "bound": bound,
-                        "value": cluster_schema.HIDDEN if hide and key in own else given[bound],
+                        "value": cluster_schema.HIDDEN if hide and _plain(key) in own else given[bound],
                         "reason": str(given.get("reason") or "set by the inventory"),
                         "source": str(given.get("source") or "cluster_kernel_parameters"),
                     }

@@ -91,7 +91,7 @@ class _Node:
     taints: tuple[str, ...]
     machine: figures.Machine
     kubelet_overrides: Mapping[str, Any]
-    kernel_overrides: Mapping[str, Any]
+    kernel_overrides: Sequence[Mapping[str, Any]]
     hide_kernel: bool = False
 
     @property
@@ -109,6 +109,15 @@ class _Node:
         )
 
 
+# From the general to the special, as the role kernel_tuning merges them.
+KERNEL_LEVELS = ("kernel_tuning_parameters", "kernel_tuning_group_parameters", "kernel_tuning_host_parameters")
+
+
+def _kernel_levels(view: View, host: Host) -> list[Mapping[str, Any]]:
+    first = _value(view, host, KERNEL_LEVELS[0], "cluster_kernel_parameters")
+    return [level for level in (first, *(view.value(host, name) for name in KERNEL_LEVELS[1:])) if level]
+
+
 def _nodes(view: View, machines: Mapping[str, figures.Machine], assumed: figures.Machine) -> list[_Node]:
     planes = {host.name for host in view.group("control_plane")}
     found = []
@@ -122,8 +131,8 @@ def _nodes(view: View, machines: Mapping[str, figures.Machine], assumed: figures
                 _taints(view, host, host.name in planes),
                 machine_of(view, host, machines, assumed),
                 kubelet_settings(view, host),
-                _value(view, host, "kernel_tuning_parameters", "cluster_kernel_parameters") or {},
-                not host.secrets.isdisjoint(("kernel_tuning_parameters", "cluster_kernel_parameters")),
+                _kernel_levels(view, host),
+                not host.secrets.isdisjoint(("cluster_kernel_parameters", *KERNEL_LEVELS)),
             )
         )
     return found

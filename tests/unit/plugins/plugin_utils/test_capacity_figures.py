@@ -108,7 +108,7 @@ def test_kernel_parameters_say_bound_reason_and_source() -> None:
 @pytest.mark.parametrize(("hide", "value"), [(False, 262200), (True, "********")])
 def test_the_inventorys_parameters_replace_ours(hide: bool, value: Any) -> None:
     overrides = {"vm/max_map_count": 262200, "kernel.panic": None}
-    rows = {row["key"]: row for row in sysctls(110, Machine(4, 8192), [], "none", overrides, hide=hide)}
+    rows = {row["key"]: row for row in sysctls(110, Machine(4, 8192), [], "none", [overrides], hide=hide)}
     assert rows["vm.max_map_count"]["value"] == value
     assert rows["vm.max_map_count"]["source"] == "cluster_kernel_parameters"
     assert "kernel.panic" not in rows
