@@ -141,16 +141,17 @@ def _nodes(view: View, machines: Mapping[str, figures.Machine], assumed: figures
 # --- pools
 
 
-def _pool_name(view: View, names: frozenset[str], role: str) -> str:
-    """The smallest inventory group of the role that has all these hosts; the role's own group only when there is no other."""
-    group = "control_plane" if role == "control_plane" else "workers"
-    members = {host.name for host in view.group(group)}
-    others = [
-        (len(set(hosts)), name)
+def _role_groups(view: View, role: str) -> list[tuple[int, str, frozenset[str]]]:
+    """The inventory groups whose hosts all have the role, the smallest first and the role's own last."""
+    own = "control_plane" if role == "control_plane" else "workers"
+    members = frozenset(host.name for host in view.group(own))
+    others = (
+        (frozenset(hosts), name)
         for name, hosts in view.input.groups.items()
-        if name not in (group, "all", "ungrouped", "etcd") and names <= set(hosts) <= members
-    ]
-    return min(others)[1] if others else group
+        if name not in (own, "all", "ungrouped", "etcd") and len(hosts) <= len(members)
+    )
+    found = sorted((len(hosts), name, hosts) for hosts, name in others if hosts <= members)
+    return [*found, (len(members), own, members)]
 
 
 def _machine_rows(
@@ -193,10 +194,12 @@ def _pools(view: View, nodes: Sequence[_Node], block_size: int | None) -> tuple[
     for node in nodes:
         groups.setdefault((node.role, node.rack, node.pods, node.taints), []).append(node)
     pools, warnings = [], []
+    named = {role: _role_groups(view, role) for role in ("control_plane", "worker")}
     for (role, rack, pods, taints), members in sorted(groups.items()):
         own = own_pods(view, role == "control_plane")
         machines, found = _machine_rows(view, members, own)
-        name = _pool_name(view, frozenset(node.host.name for node in members), role)
+        hosts = [node.host.name for node in members]
+        name = next(name for _size, name, group in named[role] if group.issuperset(hosts))
         label = f"{name}, rack {rack}" if rack else name
         warnings += [f"{label}: {text} ({some(names)})" for text, names in found]
         pools.append(
@@ -208,7 +211,7 @@ def _pools(view: View, nodes: Sequence[_Node], block_size: int | None) -> tuple[
                 "taints": list(taints),
                 "pods_per_node": pods,
                 "nodes": len(members),
-                "hosts": [node.host.name for node in members],
+                "hosts": hosts,
                 "max_pods": min(row["kubelet"]["max_pods"] for row in machines),
                 "own_pods_per_node": own,
                 "pods": sum(row["kubelet"]["max_pods"] * row["nodes"] for row in machines),

@@ -131,6 +131,18 @@ def test_what_a_host_has_of_its_own_is_its_own() -> None:
     assert any("podsPerCore 2 x 16 CPUs caps" in warning and "(w1)" in warning for warning in found["warnings"])
 
 
+def test_levels_of_kernel_parameters_are_merged_as_the_role_does() -> None:
+    common = {
+        "cluster_kernel_parameters": {"vm.max_map_count": 1, "kernel.panic": 1},
+        "kernel_tuning_group_parameters": {"vm/max_map_count": 2},
+        "kernel_tuning_host_parameters": {"kernel.panic": None},
+    }
+    (machine,) = planned(inventory(common))["pools"][-1]["machines"]
+    rows = {row["key"]: row["value"] for row in machine["sysctls"]}
+    assert rows["vm.max_map_count"] == 2
+    assert "kernel.panic" not in rows
+
+
 def test_what_the_inventory_demands_of_machines_stands_in_for_their_size() -> None:
     common = {"os_prep_requirements": {"min_cpus": 48, "min_memory_mib": 98304}}
     found = planned(inventory(common), machines={"w2": Machine(64, 131072, "measured")})
