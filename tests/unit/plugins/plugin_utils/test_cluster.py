@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -530,24 +531,41 @@ scalars = (
             "external",
             "mirror",
             "build",
+            "500Mi",
+            "5%",
+            "AllAlpha=true,CPUManager=true",
+            24,
+            100,
+            4096,
+            "https://mirror.example.org",
+            "v1.35.4",
+            "built",
         ]
     )
 )
+KEYS: list[Any] = [
+    *("address", "as_number", "name", "addresses", "key", "effect", "value", "maxPods", "podPidsLimit"),
+    *("podsPerCore", "kubeReserved", "evictionHard", "memory", "memory.available", "featureGates"),
+    *("containerLogMaxSize", "min_cpus", "min_memory_mib", "min_free_mib", "/var/log", "min_mtu"),
+    *("kernel.pid_max", "kernel/threads-max", "-vm.swappiness", "net.*", "exactly", "min", "one_of"),
+    *("node-cidr-mask-size", "allocate-node-cidrs", "feature-gates", "cloud-provider", "docker.io"),
+    *(1, None),
+]
 values = st.recursive(
     scalars,
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                ["address", "as_number", "name", "addresses", "key", "effect", "value", "maxPods", 1, None]
-            ),
+            st.sampled_from(KEYS),
             inner,
             max_size=3,
         )
     ),
     max_leaves=6,
 )
-variables = st.sampled_from(sorted(name for role in SPECS.values() for name in role))
+names = sorted(name for role in SPECS.values() for name in role)
+mappings = sorted(name for role in SPECS.values() for name, option in role.items() if option.type == "dict")
+variables = st.sampled_from(names)
 hosts = st.sampled_from(["cp1", "cp2", "cp3", "w1", "w2"])
 
 
@@ -555,11 +573,14 @@ hosts = st.sampled_from(["cp1", "cp2", "cp3", "w1", "w2"])
 def mutated(draw: st.DrawFn) -> ClusterInput:
     broken = draft()
     for _mutation in range(draw(st.integers(1, 4))):
-        match draw(st.integers(0, 5)):
+        match draw(st.integers(0, 6)):
             case 0 | 1:
                 broken.common[draw(variables)] = draw(values)
             case 2:
                 broken.own[draw(hosts)][draw(variables)] = draw(values)
+            case 6:
+                keys = st.sampled_from(KEYS)
+                broken.common[draw(st.sampled_from(mappings))] = draw(st.dictionaries(keys, values, max_size=3))
             case 3:
                 broken.common.pop(draw(variables), None)
             case 4:
@@ -572,15 +593,25 @@ def mutated(draw: st.DrawFn) -> ClusterInput:
     return broken.build()
 
 
-@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(mutated())
-def test_mutated_inventories(given_input: ClusterInput) -> None:
-    report = validate(given_input)
-    text = render(report.errors + report.warnings, given_input.groups)
-    assert all(character.isprintable() or character == "\n" for character in text)
-    assert len(text.splitlines()) >= 3 * len(report.errors + report.warnings)
-    for problem in report.errors + report.warnings:
-        assert problem.reason
-        assert problem.fix
-        assert problem.rule
-    assert "pods" in report.capacity
+MUTATED = 5000
+
+
+def test_mutated_inventories() -> None:
+    """Each is refused or valid, none a traceback; a few hundred of each, or the mutations say nothing."""
+    verdicts: Counter[str] = Counter()
+
+    @settings(max_examples=MUTATED, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(mutated())
+    def judge(given_input: ClusterInput) -> None:
+        report = validate(given_input)
+        verdicts["refused" if report.errors else "valid"] += 1
+        problems = report.errors + report.warnings
+        text = render(problems, given_input.groups)
+        assert all(character.isprintable() or character == "\n" for character in text)
+        assert len(text.splitlines()) >= 3 * len(problems)
+        assert all(problem.reason and problem.fix and problem.rule for problem in problems)
+        assert "pods" in report.capacity
+
+    judge()
+    assert verdicts.total() >= MUTATED
+    assert min(verdicts["refused"], verdicts["valid"]) > 100, verdicts
