@@ -34,8 +34,9 @@ options:
     description: File on the controller for an HTML page that loads nothing from elsewhere; empty writes none.
     type: path
     default: ""
-extends_documentation_fragment:
-  - bare_metal.kubernetes.read_only
+attributes:
+  check_mode: {description: 'It changes no host; the files that are asked for are written on the controller.', support: full}
+  diff_mode: {description: It changes nothing., support: none}
 author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)
 """
 
