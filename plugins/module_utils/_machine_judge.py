@@ -128,7 +128,7 @@ def _judge_system(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[P
             "a machine without a hypervisor is wanted",
             machine["virtualization"],
             "The inventory says that this is bare metal.",
-            "Correct the inventory, or waive this check with a reason.",
+            "Correct os_prep_metal of this host, or waive this check with a reason.",
         )
 
 
