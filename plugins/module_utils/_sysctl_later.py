@@ -75,6 +75,7 @@ IPVS = {
     "net.ipv4.ip_forward": "1",
 }
 IPVS_STRICT_ARP = {"net.ipv4.conf.all.arp_ignore": "1", "net.ipv4.conf.all.arp_announce": "2"}
+UNSET = ("", "null", "~")
 SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 BY_SYSCTL = re.compile(r"\bsysctl\b.*?[\s,\"'\[]([\w./-]+[./][\w./-]+)\s*=\s*[\"']?([^\"'\];&|#]+)")
@@ -225,7 +226,8 @@ def kube_proxy_assignments(path: str, text: str, cpus: int) -> dict[str, Assignm
 
     def setting(name: str, default: str) -> tuple[str, int]:
         value, line = settings.get(name, ("", 1))
-        return (default, line) if value in ("", "null", "~") else (value.strip("\"'"), line)
+        value = value.strip("\"'")
+        return (default if value in UNSET else value, line)
 
     found: dict[str, tuple[str, int]] = {}
     (core, line), (floor, _) = (
@@ -247,7 +249,9 @@ def kube_proxy_assignments(path: str, text: str, cpus: int) -> dict[str, Assignm
     if mode == "ipvs":
         strict = IPVS_STRICT_ARP if setting("ipvs.strictARP", "false")[0] == "true" else {}
         found.update({key: (value, line) for key, value in {**IPVS, **strict}.items()})
-    on_loopback = setting("iptables.localhostNodePorts", "true")[0] == "true" and "nodePortAddresses" not in settings
+    on_loopback = (
+        setting("iptables.localhostNodePorts", "true")[0] == "true" and not setting("nodePortAddresses", "")[0]
+    )
     if mode == "iptables" and on_loopback:
         found["net.ipv4.conf.all.route_localnet"] = ("1", line)
     return {key: Assignment(path, at, key, (value,)) for key, (value, at) in found.items()}
