@@ -72,6 +72,15 @@ TABLE_FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}
 # What iptables-nft makes as soon as it is asked for something.
 IPTABLES_TABLES = ("filter", "mangle", "nat", "raw", "security")
 BIRD_PROTOCOL = "bird"
+# kube-proxy in iptables mode sets it (pkg/proxy/iptables) and nobody takes it back: packets to 127.0.0.0/8 from outside would be let in.
+ROUTE_LOCALNET = "/proc/sys/net/ipv4/conf/all/route_localnet"
+PARAMETER_FILES = (
+    "/etc/sysctl.conf",
+    "/etc/sysctl.d/*",
+    "/run/sysctl.d/*",
+    "/usr/local/lib/sysctl.d/*",
+    "/usr/lib/sysctl.d/*",
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,7 @@ class Found:
     nft_tables: tuple[str, ...] = ()
     chains: tuple[str, ...] = ()
     routes: bool = False
+    parameters: tuple[str, ...] = ()
     originals: tuple[str, ...] = ()
     paths: tuple[str, ...] = ()
 
@@ -137,6 +147,7 @@ def plan(found: Found) -> list[Step]:
     steps += [Step("clear rules", command) for command in found.chains]
     if found.routes:
         steps.append(Step("flush routes", BIRD_PROTOCOL))
+    steps += [Step("switch off", path) for path in found.parameters]
     # What was kept is in the last of the paths, the state directory.
     steps += [Step("restore", path) for path in found.originals]
     steps += [Step("remove", path) for path in found.paths if path not in found.originals]
@@ -178,6 +189,22 @@ def _shims() -> list[int]:
     return found
 
 
+def _left_by_kube_proxy() -> tuple[str, ...]:
+    """Switches that kube-proxy turned on: on, and no file of the machine wants them so."""
+    wanted = [path for pattern in PARAMETER_FILES for path in glob.glob(pattern)]
+    if _read(ROUTE_LOCALNET).strip() != "1" or any("route_localnet" in _read(path) for path in wanted):
+        return ()
+    return (ROUTE_LOCALNET,)
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as stream:
+            return stream.read()
+    except OSError:
+        return ""
+
+
 def observe(etcd_data_directory: str, state_dir: str, marked: t.Sequence[str]) -> Found:
     """Look for everything of a cluster on this machine. ``marked``: further directories whose marked files are ours."""
     links = json.loads(_said(["ip", "-json", "link", "show"]) or "[]")
@@ -198,6 +225,7 @@ def observe(etcd_data_directory: str, state_dir: str, marked: t.Sequence[str]) -
         nft_tables=tuple(m["table"] for m in NFT_TABLES.finditer(_said(["nft", "list", "tables"]))),
         chains=tuple(c for c in TABLE_FAMILIES if CHAIN_WORDS.search(_said([f"{c}-save"]))),
         routes=bool(_said(["ip", "route", "show", "proto", BIRD_PROTOCOL]).strip()),
+        parameters=_left_by_kube_proxy(),
         originals=tuple(_originals.kept(state_dir)),
         paths=tuple(path for path in dict.fromkeys([*paths, state_dir]) if _occupied(path)),
     )
@@ -228,6 +256,11 @@ def _kill_pods() -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def _switch_off(path: str) -> None:
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write("0\n")
+
+
 def _clear_rules(command: str) -> None:
     """Take the cluster's rules and chains out, then tables that do nothing any more."""
     saved = run([f"{command}-save"]).stdout
@@ -243,27 +276,19 @@ def act(step: Step, state_dir: str) -> None:
     :raises CommandError: when a program failed.
     :raises OSError: when a file could not be removed.
     """
-    if step.verb == "stop":
-        _systemd.systemctl("disable", "--now", step.subject)
-    elif step.verb == "kill":
-        _kill_pods()
-    elif step.verb == "unmount":
-        run(["umount", "--lazy", step.subject])
-    elif step.verb == "delete namespace":
-        run(["ip", "netns", "delete", step.subject])
-    elif step.verb == "delete interface":
-        run(["ip", "link", "delete", step.subject])
-    elif step.verb == "delete nft table":
-        run(["nft", "delete", "table", *step.subject.split()])
-    elif step.verb == "clear rules":
-        _clear_rules(step.subject)
-    elif step.verb == "flush routes":
-        run(["ip", "route", "flush", "proto", step.subject])
-    elif step.verb == "restore":
-        _originals.restore(step.subject, state_dir)
-    elif step.verb == "remove":
-        _remove(step.subject)
-    elif step.verb == "reload":
-        _systemd.systemctl("daemon-reload")
-    else:
-        raise ValueError(f"unknown step {step.verb!r}")
+    subject = step.subject
+    actions: dict[str, t.Callable[[], object]] = {
+        "stop": lambda: _systemd.systemctl("disable", "--now", subject),
+        "kill": _kill_pods,
+        "unmount": lambda: run(["umount", "--lazy", subject]),
+        "delete namespace": lambda: run(["ip", "netns", "delete", subject]),
+        "delete interface": lambda: run(["ip", "link", "delete", subject]),
+        "delete nft table": lambda: run(["nft", "delete", "table", *subject.split()]),
+        "clear rules": lambda: _clear_rules(subject),
+        "flush routes": lambda: run(["ip", "route", "flush", "proto", subject]),
+        "switch off": lambda: _switch_off(subject),
+        "restore": lambda: _originals.restore(subject, state_dir),
+        "remove": lambda: _remove(subject),
+        "reload": lambda: _systemd.systemctl("daemon-reload"),
+    }
+    actions[step.verb]()

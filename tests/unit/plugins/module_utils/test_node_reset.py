@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _originals
+import pytest
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _node_reset, _originals
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._node_reset import (
     Found,
     Step,
@@ -128,3 +130,27 @@ def test_tables_of_iptables_that_do_nothing_are_found() -> None:
     assert empty_tables(text, "ip") == ["filter"]
     assert empty_tables(text, "ip6") == ["filter"]
     assert empty_tables("", "ip") == []
+
+
+@pytest.mark.parametrize(
+    ("live", "written", "found"),
+    [
+        ("1\n", "", True),
+        ("0\n", "", False),
+        (None, "", False),
+        ("1\n", "net.ipv4.conf.all.route_localnet = 1\n", False),
+    ],
+)
+def test_what_kube_proxy_switched_on_is_switched_off_unless_the_machine_wants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, live: str | None, written: str, found: bool
+) -> None:
+    switch, file = tmp_path / "route_localnet", tmp_path / "50-own.conf"
+    if live is not None:
+        switch.write_text(live)
+    file.write_text(written)
+    monkeypatch.setattr(_node_reset, "ROUTE_LOCALNET", str(switch))
+    monkeypatch.setattr(_node_reset, "PARAMETER_FILES", (str(file),))
+    assert _node_reset._left_by_kube_proxy() == ((str(switch),) if found else ())
+    for step in plan(Found(parameters=(str(switch),) if found else ())):
+        act(step, str(tmp_path))
+        assert switch.read_text() == "0\n"
