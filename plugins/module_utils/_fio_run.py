@@ -78,10 +78,11 @@ def qualify(request: Request, act: bool = True) -> dict[str, t.Any]:
     StoppedError when a signal came or the caller is gone.
     """
     runs = core.plan(request.profile, request.seconds)
-    target = disks.observe(request.directory)
+    directory = os.path.abspath(request.directory)  # one name for it, so that its result is found again
+    target = disks.observe(directory)
     same = {"device": dict(target.device), "kernel": platform.release(), "parameters": request.parameters()}
     entry: dict[str, t.Any] = {"at": int(time.time()), "profile": request.profile, "p99_ns": 0, "windows": [], **same}
-    remembered = results(request.state_dir).get(request.directory, {})
+    remembered = results(request.state_dir).get(directory, {})
     reused = core.reusable(remembered, time.time(), request.max_age_seconds, same)
     summary: t.Mapping[str, t.Any] = {}
     sizes = core.file_sizes(request.profile)
@@ -108,10 +109,10 @@ def qualify(request: Request, act: bool = True) -> dict[str, t.Any]:
             entry |= {"verdict": found.verdict, "reasons": list(found.reasons), "p99_ns": found.p99_ns}
             entry |= {"at": int(time.time()), "windows": [core.as_data(window) for window in windows]}
             summary = found.summary
-            remember(request.state_dir, request.directory, entry)
+            remember(request.state_dir, directory, entry)
     return {
         **entry,
-        "directory": request.directory,
+        "directory": directory,
         "measured_directory": target.measured,
         "summary": dict(summary),
         "reused": reused,

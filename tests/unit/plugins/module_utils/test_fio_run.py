@@ -154,6 +154,13 @@ def test_a_result_is_reused_only_when_everything_is_the_same(
         assert {**second, "reused": False} == first
 
 
+def test_a_directory_has_one_name(disk: Path, fake: Fake) -> None:
+    fake(ANSWER, RECORDED / "fio-3.33-loaded.json")
+    run.qualify(Request(f"{disk}/../disk/", "quick", state_dir=str(disk.parent / "state")))
+    assert set(run.results(str(disk.parent / "state"))) == {str(disk)}
+    assert run.qualify(request(disk, max_age_seconds=60))["reused"]
+
+
 def test_check_mode_measures_nothing_and_says_so(disk: Path, fake: Fake) -> None:
     log = fake(ANSWER, RECORDED / "fio-3.33-loaded.json")
     found = run.qualify(request(disk), act=False)
