@@ -91,6 +91,8 @@ CONTAINERS = frozenset(
 # What boards say whose vendor gave them no UUID.
 NO_UUID = re.compile(r"0{8}-|f{8}-|03000200-0400-0500-0006-000700080009|12345678-1234-")
 MOST_NAMES = 4
+# Ansible's words around the reason; without the address, hosts behind one dead switch are one finding.
+ADDRESSED = re.compile(r"^Task failed: |(?:the )?remote host \"[^\"]*\"")
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,9 @@ def judge_unexamined(inventory: Inventory, answers: Answers, machines: Machines)
         why, level = "The run goes on without it, and it keeps what it has.", WARNING
     for host in lost:
         answer = answers[host]
-        words = _one_line(answer.get("msg") or "no answer")
+        words = _one_line(
+            ADDRESSED.sub(lambda match: "it" if "host" in match[0] else "", str(answer.get("msg") or "no answer"))
+        )
         if answer.get("failed") and not answer.get("unreachable"):
             yield Finding(
                 ERROR,

@@ -121,6 +121,16 @@ def test_machines_that_are_only_prepared_are_no_cluster_yet() -> None:
     assert found(lost("worker1", **foreign)) == [("error", "unreachable", ("worker1",))]
 
 
+def test_hosts_behind_one_dead_switch_are_one_finding() -> None:
+    words = (
+        'Task failed: Data could not be sent to remote host "{}". Make sure this host can be reached over ssh: no route'
+    )
+    dead = {host: {"unreachable": True, "msg": words.format(address)} for host, address in (("cp3", "a"), ("cp2", "b"))}
+    (entry,) = core.judge(inventory(), {**answers(), **dead})
+    assert entry.hosts == ("cp2", "cp3")
+    assert entry.found == "Data could not be sent to it. Make sure this host can be reached over ssh: no route"
+
+
 def test_without_a_control_plane_nothing_goes_on_although_etcd_has_its_majority() -> None:
     groups = {**GROUPS, "etcd": HOSTS[2:], "control_plane": HOSTS[:2], "workers": ()}
     assert found(lost("cp1", **LIVE), groups=groups) == [("warning", "unreachable", ("cp1",))]
