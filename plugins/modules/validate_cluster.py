@@ -11,7 +11,8 @@ description:
   - Evaluates every variable of the collection for every host of the cluster and judges them together, before any connection is opened.
   - All errors are reported at once, each with the variable, its value, the hosts and the file it comes from, the reason and the fix.
   - Types, choices and ranges come from the roles' argument specs; unknown names with the prefix of a role are errors, with a suggestion.
-  - Groups, addresses, the API endpoint, versions, BGP and load balancing are checked across all hosts.
+  - Groups, addresses, the API endpoint, versions, BGP and load balancing are checked across all hosts, and so is what a node's pods have to share.
+  - docs/validation.md explains every rule.
   - Values whose names say that they are secret, and values from a vault, are not shown.
 version_added: 0.1.0
 author:
@@ -65,6 +66,12 @@ capacity:
       description: How many nodes carry how many pods, a list of C({pods, nodes}).
       type: list
       elements: dict
+    namespaces:
+      description: Namespaces that so many pods need at least, with upstream's limit of 3,000 pods in one.
+      type: int
+    pods_without_largest_node:
+      description: Pods that remain when the node that carries most is lost.
+      type: int
     block_size:
       description: Prefix length of Calico's IPv4 blocks.
       type: int

@@ -241,7 +241,9 @@ def _shortage(
             if key in overrides
             else f"is too much: {pods} pods x {each} {words} + {density.SYSTEM_PROCESSES} of the system are {need}, {key} is {have}"
         )
-        fix = f"set at least {need}" if need <= density.PID_MAX_LIMIT else "lower podPidsLimit or the pods per node"
+        fix = "lower podPidsLimit or the pods per node"
+        if need <= density.PID_MAX_LIMIT:
+            fix += f", or set cluster_kernel_parameters['{key}'] to at least {need}"
         value = wish if key in overrides else each
         yield replace(view.about(host, path, reason, fix, value=value), hosts=like)
 
@@ -433,9 +435,7 @@ def said_once(view: View) -> Iterator[Problem]:
             value, wanted = view.value(host, name), view.value(host, cluster_name)
             if value is None or wanted is None or str(value) == str(wanted):
                 continue
-            reason = (
-                f"contradicts {cluster_name} = {cluster_schema.shown(cluster_name, wanted)}, by which other roles go"
-            )
+            reason = f"contradicts {cluster_name} = {cluster_schema.shown(cluster_name, wanted, cluster_name in host.secrets)}, by which other roles go"
             yield view.about(host, name, reason, f"set {cluster_name} instead")
 
 

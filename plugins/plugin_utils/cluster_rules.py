@@ -756,6 +756,7 @@ def density_is_said_once(view: View) -> Iterator[Problem]:
             )
 
 
+LONGEST_REASON = 200
 SYSCTL_FIELDS = ("exactly", "max", "min", "one_of", "optional", "reason", "source")
 
 
@@ -782,15 +783,17 @@ def _kernel_parameter_problems(view: View, host: Host, variable: str) -> Iterato
             reason = "; ".join(
                 problem.removeprefix(f"{normal_key(key)}: ").removeprefix(f"{key}: ") for problem in error.problems
             )
-            yield view.about(host, path, _sysctl_reason(key, reason), _sysctl_fix(key, value), value=value)
+            hidden = variable in host.secrets
+            yield view.about(host, path, _sysctl_reason(key, reason, hidden), _sysctl_fix(key, value), value=value)
         except (TypeError, ValueError, RecursionError):
             yield view.about(host, path, f"is {cluster_schema.kind(value)}", "write a number or a text", value=value)
 
 
-def _sysctl_reason(key: str, reason: str) -> str:
+def _sysctl_reason(key: str, reason: str, hidden: bool) -> str:
     if any(sign in key for sign in "*?["):
         return "is a pattern; each parameter is set, read back and undone by its own name"
-    return f"cannot be set: {reason}"
+    # The text repeats what was given, which may be long or secret.
+    return f"cannot be set: {cluster_schema.HIDDEN if hidden else reason[:LONGEST_REASON]}"
 
 
 def _sysctl_fix(key: str, value: Any) -> str:

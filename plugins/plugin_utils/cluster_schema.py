@@ -336,13 +336,13 @@ def _mirrors(value: Any) -> tuple[str, str]:
     for host, urls in value.items():
         name = str(host).partition(":")[0]
         if not isinstance(host, str) or not (name == "_default" or is_dns_name(name) or not _address(name)[0]):
-            return f"has the key {shown('', host)}, which is no host of a registry", fix
+            return "has a key that is no host of a registry", fix
         if not isinstance(urls, (list, tuple)):
             return f"has {kind(urls)} for {host}, must be a list of URLs", fix
         for url in urls:
             reason = "is not a text" if not isinstance(url, str) else _url(url)[0] or ("is empty" if not url else "")
             if reason:
-                return f"has a mirror of {host} that {reason}: {shown('', url)}", fix
+                return f"has a mirror of {host} that {reason}", fix
     return "", ""
 
 

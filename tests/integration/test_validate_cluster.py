@@ -187,6 +187,43 @@ def test_all_errors_at_once_with_their_places(judge: Judge, tmp_path: Path) -> N
     assert "\x1b" not in text
 
 
+def test_traps_of_yaml_and_late_refusals_come_first(judge: Judge, tmp_path: Path) -> None:
+    """As files say it, through Ansible's own YAML: each of these went wrong on a host, or nowhere."""
+    inventory = tmp_path / "inventory"
+    (inventory / "group_vars").mkdir(parents=True)
+    (inventory / "hosts.yml").write_text(yaml.safe_dump(hosts()))
+    (inventory / "group_vars" / "all.yml").write_text(
+        """---
+cluster_rack: NO
+cluster_domain:
+calico_nat_outgoing: "false"
+calico_typha_replicas: 3
+cluster_kubelet_configuration: {podPidsLimit: "4096", maxpods: 110}
+control_plane_apiserver_extra_args: {feature-gates: "CPUManager=true", --v: 4}
+cluster_kernel_parameters:
+  net.ipv4.conf.*.rp_filter: 1
+  vm.swappiness: {exactly: 10, optional: true}
+  vm.max_map_count:
+"""
+    )
+    done = judge(inventory)
+    text = done.stdout + done.stderr
+    assert done.returncode == 2
+    assert "The inventory cannot work: 9 errors." in text
+    for words in (
+        "cluster_rack = false",
+        "cluster_domain = null",
+        "without quotes",
+        "whose image the release set stable does not have",
+        "cluster_kubelet_configuration.podPidsLimit = '4096'",
+        "did you mean maxPods?",
+        "the feature gate CPUManager",
+        "is not the name of a flag of kube-apiserver",
+        "is a pattern; each parameter is set",
+    ):
+        assert words in text, words
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -328,6 +329,24 @@ def test_every_rule_has_a_case() -> None:
     assert set(RULES) == {case[0] for case in CASES} | {"size_is_known_to_work"}
 
 
+def test_every_rule_is_explained_and_no_other() -> None:
+    text = (ROLES.parent / "docs" / "validation.md").read_text(encoding="utf-8")
+    explained = re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.M)
+    assert sorted(name for name, _words in explained) == sorted(RULES)
+    # Rules that only warn say so, and no others.
+    for name, words in explained:
+        levels = {case[2].startswith("-> warning ") for case in CASES if case[0] == name} or {True}
+        assert (levels == {True}) == words.startswith("(warning)"), name
+
+
+def test_every_finding_of_the_live_cluster_is_explained() -> None:
+    text = (ROLES.parent / "docs" / "validation.md").read_text(encoding="utf-8")
+    source = (ROLES.parent / "plugins" / "module_utils" / "_live_cluster.py").read_text(encoding="utf-8")
+    checks = {"live_pod_cidrs", "live_service_cidrs", *re.findall(r'"(live_[a-z_]+)"', source)}
+    assert len(checks) >= 6
+    assert all(f"`{check}`" in text for check in checks)
+
+
 @pytest.mark.parametrize("name", sorted(name for name in HOST_VARIABLES))
 def test_host_variables_are_declared(name: str) -> None:
     assert name in SPECS["cluster"]
@@ -433,6 +452,24 @@ def test_secrets_of_hosts_are_hidden() -> None:
     report = validate(replace(given_input, hosts=hosts))
     assert [problem.value for problem in report.errors] == [cluster_schema.HIDDEN]
     assert "Hunter_2" not in str(report)
+
+
+def test_secrets_do_not_come_back_in_reasons() -> None:
+    broken = draft()
+    broken.common.update(cluster_kernel_parameters={"vm.swappiness": {"min": "Hunter_2"}})
+    broken.common.update(cluster_domain="hunter-2.example.org", cluster_node_labels={"a": "Hunter_2 "})
+    said(kubelet_pods_per_node=5)(broken)
+    given_input = broken.build()
+    secret = frozenset(broken.common)
+    report = validate(replace(given_input, hosts=tuple(replace(host, secrets=secret) for host in given_input.hosts)))
+    assert {problem.rule for problem in report.errors} >= {"kernel_parameters", "labels_and_taints", "said_once"}
+    assert "hunter" not in str(report.errors).lower()
+
+
+def test_reasons_are_bounded() -> None:
+    broken = draft()
+    broken.common.update(cluster_kernel_parameters={"vm.swappiness": {"min": "x" * 10**6, "y" * 10**6: 1}})
+    assert len(str(validate(broken.build()).errors)) < 5000
 
 
 def test_capacity() -> None:

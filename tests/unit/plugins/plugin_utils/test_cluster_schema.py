@@ -161,7 +161,7 @@ def test_inside_lists_and_dictionaries() -> None:
         ),
         ("container_runtime_registry_mirrors", "dict", {"docker.io": ["ftp://m"]}, "not an http or https URL"),
         ("container_runtime_registry_mirrors", "dict", {"docker.io": ["https://me:pw@m"]}, "password"),
-        ("container_runtime_registry_mirrors", "dict", {"docker.io": [False]}, "is not a text: false"),
+        ("container_runtime_registry_mirrors", "dict", {"docker.io": [False]}, "docker.io that is not a text"),
         ("container_runtime_registry_mirrors", "dict", {False: ["https://m"]}, "no host of a registry"),
         ("calico_mtu", "int", 70000, "number of bytes"),
         ("calico_mtu", "int", "-1", "number of bytes"),
