@@ -66,10 +66,9 @@ CONNTRACK_TIMES = {
     "udpTimeout": ("nf_conntrack_udp_timeout", "0s"),
     "udpStreamTimeout": ("nf_conntrack_udp_timeout_stream", "0s"),
 }
-# pkg/proxy/ipvs/proxier.go; the ARP ones only with strictARP.
+# pkg/proxy/ipvs/proxier.go; the ARP ones only with strictARP (conn_reuse_mode only before Linux 5.9).
 IPVS = {
     "net.ipv4.vs.conntrack": "1",
-    "net.ipv4.vs.conn_reuse_mode": "0",
     "net.ipv4.vs.expire_nodest_conn": "1",
     "net.ipv4.vs.expire_quiescent_template": "1",
     "net.ipv4.ip_forward": "1",

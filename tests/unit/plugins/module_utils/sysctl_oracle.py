@@ -59,7 +59,7 @@ LINES = st.one_of(
     st.sampled_from(("", "nonsense", "kernel.y")),
 )
 TEXTS = st.lists(LINES, max_size=5).map("\n".join)
-# A text, or ``-> target`` for a link. (A dangling one masks its name up to systemd 257.)
+# A text, or ``-> target`` for a link. (A dangling one is not the same to all releases.)
 CONTENTS = st.one_of(TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, st.sampled_from(("-> /dev/null", "-> ../sysctl.conf")))
 CASES = st.dictionaries(
     st.one_of(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,3 +131,14 @@ def test_a_verdicts_line_says_everything() -> None:
         "a.b: clamped, overridden_by: wanted at least 5, the kernel has 4; asked for 5, got 4; "
         "/o:2 sets 4 at boot; remove that line"
     )
+
+
+def test_the_documentation_explains_every_verdict() -> None:
+    root = Path(__file__).resolve().parents[4]
+    source = (root / "plugins/module_utils/_sysctl_judge.py").read_text()
+    said = set(re.findall(r'(?:found|self)\.add\(\s*"([a-z_]+)"', source))
+    assert {"clamped", "module_missing", "procps_differs", "conflict"} <= said
+    text = (root / "docs/kernel_parameters.md").read_text()
+    assert [name for name in sorted(said) if f"| `{name}` |" not in text] == []
+    module = (root / "plugins/modules/sysctl_profile.py").read_text()
+    assert [name for name in sorted(said) if f"V({name})" not in module] == []

@@ -143,7 +143,6 @@ nodePortAddresses: null
             {
                 "nf_conntrack_tcp_be_liberal": "1",
                 "conntrack": "1",
-                "conn_reuse_mode": "0",
                 "expire_nodest_conn": "1",
                 "expire_quiescent_template": "1",
                 "ip_forward": "1",
