@@ -152,7 +152,7 @@ def _without_ansible(result: Result) -> dict[str, Any]:
 
 # --- the page -------------------------------------------------------------------------------------------------------------------------------------
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 760, 320, 70, 50, 16
+WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM, TOP = 760, 320, 70, 40, 50, 16
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def plot(title: str, columns: Sequence[str], lines: Sequence[Line], gate_ns: flo
     if not values:
         return ""
     low, high = math.floor(math.log10(min([*values, gate_ns]))), math.ceil(math.log10(max([*values, gate_ns]) * 1.01))
-    right, bottom = WIDTH - 16, HEIGHT - BOTTOM
+    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     step = (right - LEFT) / max(1, len(columns) - 1)
 
     def y(value: float) -> float:
@@ -190,13 +190,12 @@ def plot(title: str, columns: Sequence[str], lines: Sequence[Line], gate_ns: flo
     )
     for number, line in enumerate(lines):
         colour = COLOURS[number % len(COLOURS)]
-        points = [(x(column), y(value)) for column, value in enumerate(line.values) if value]
-        joined = " ".join(f"{a},{b}" for a, b in points)
+        points = [(x(column), y(value), milliseconds(value)) for column, value in enumerate(line.values) if value]
+        joined = " ".join(f"{across},{up}" for across, up, _text in points)
         parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{joined}"/>')
-        parts += [
-            f'<circle cx="{a}" cy="{b}" r="3" fill="{colour}"><title>{escape(line.name)}</title></circle>'
-            for a, b in points
-        ]
+        for across, up, text in points:
+            hint = f"<title>{escape(line.name)}: {escape(text)}</title>"
+            parts.append(f'<circle cx="{across}" cy="{up}" r="3" fill="{colour}">{hint}</circle>')
     return "".join([*parts, "</svg>"])
 
 

@@ -177,6 +177,7 @@ def test_a_higher_latency_is_higher_up_and_the_gate_is_between() -> None:
     (_x1, low), (_x2, high) = (map(float, point.split(",")) for point in points.attrib["points"].split())
     gate = float(next(entry for entry in line.findall("line") if entry.attrib["class"] == "gate").attrib["y1"])
     assert low > gate > high
+    assert [hint.text for hint in line.iter("title")] == ["h: 1 ms", "h: 100 ms"]
     assert gate == pytest.approx((low + high) / 2, abs=0.2), "the scale is logarithmic"
 
 
