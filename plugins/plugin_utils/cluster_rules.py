@@ -59,6 +59,8 @@ COMPUTED_VARIABLES = frozenset({"cluster_bundle_manifest"})
 REMOVED_NAMES: dict[str, str] = {}
 
 TYPHA_IMAGE = "calico/typha"
+# Labels and Selectors, "Syntax and character set".
+LONGEST_LABEL_VALUE = 63
 DOCKER_DEFAULT = "172.17.0.0/16"
 # kube-apiserver refuses a service range of more than 20 host bits (--service-cluster-ip-range); the tenth address is the DNS Service's.
 SERVICE_HOST_BITS = 20
@@ -279,6 +281,9 @@ def host_names(view: View) -> Iterator[Problem]:
                 shown("", host.name),
                 (host.name,),
             )
+        elif len(host.name) > LONGEST_LABEL_VALUE:
+            reason = f"has {len(host.name)} characters: the node's label kubernetes.io/hostname holds {LONGEST_LABEL_VALUE}, it cannot register"
+            yield Problem("inventory_hostname", reason, "give it a shorter name", shown("", host.name), (host.name,))
         if lower in seen:
             reason = f"differs from {shown('', seen[lower])} in case only"
             yield Problem(

@@ -380,6 +380,8 @@ FORMS: Mapping[str, Form] = {
     "cluster_load_balancer_pools[].name": Form(_dns_name),
     "cluster_load_balancer_pools[].addresses[]": Form(_range),
     "cluster_kubeadm_ignore_preflight_errors[]": Form(_not_all),
+    "control_plane_kubeadm_ignore_preflight_errors[]": Form(_not_all),
+    "worker_kubeadm_ignore_preflight_errors[]": Form(_not_all),
     # A run of minutes must not lose its lease; a day is longer than any run.
     "cluster_lease_seconds": between(
         60, 86400, "a lease shorter than a minute runs out inside a run, one over a day outlives it"
