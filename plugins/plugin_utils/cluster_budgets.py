@@ -372,25 +372,21 @@ def pod_mtu(view: View) -> Iterator[Problem]:
 @rule
 def node_ranges(view: View) -> Iterator[Problem]:
     """Who hands out addresses: without a plugin of ours kube-controller-manager cuts a range for each node, with Calico it must not."""
-    variable = "control_plane_controller_manager_extra_args"
-    given = view.common(variable) or {}
-    if view.common("cluster_network_plugin") == "calico":
-        for name in sorted(str(name) for name in given):
-            own = name.startswith("node-cidr-mask-size") or (
-                name == "allocate-node-cidrs" and str(given[name]).lower() == "true"
-            )
-            if own:
-                reason = (
-                    "is about ranges that kube-controller-manager cuts for nodes; Calico hands out blocks of its own"
+    variable, counts = "control_plane_controller_manager_extra_args", view.pods_per_node()
+    for host, like in view.alike(view.group("control_plane"), variable):
+        given = view.value(host, variable) or {}
+        if view.common("cluster_network_plugin") == "calico":
+            for name in sorted(str(name) for name in given):
+                own = name.startswith("node-cidr-mask-size") or (
+                    name == "allocate-node-cidrs" and str(given[name]).lower() == "true"
                 )
-                yield view.cluster_problem(
-                    f"{variable}.{name}", reason, "remove it, see cluster_calico_block_size", value=given[name]
-                )
-        return
-    counts = view.pods_per_node()
-    if counts and str(given.get("allocate-node-cidrs", "true")).lower() == "true":
-        for pool in view.pods:
-            yield from _node_range_problems(view, pool, max(counts), sum(counts.values()), given)
+                if own:
+                    reason = "is about ranges that kube-controller-manager cuts for nodes; Calico hands out blocks of its own"
+                    fix = "remove it, see cluster_calico_block_size"
+                    yield replace(view.about(host, f"{variable}.{name}", reason, fix, value=given[name]), hosts=like)
+        elif counts and str(given.get("allocate-node-cidrs", "true")).lower() == "true":
+            for pool in view.pods:
+                yield from _node_range_problems(view, pool, max(counts), sum(counts.values()), given)
 
 
 def _node_range_problems(view: View, pool: Span, pods: int, nodes: int, given: Mapping[str, Any]) -> Iterator[Problem]:

@@ -153,6 +153,13 @@ class View:
             found.setdefault(key, []).append(host)
         return [(like[0], tuple(host.name for host in like)) for like in found.values()]
 
+    def values_of(self, hosts: Iterable[Host], name: str) -> list[tuple[Any, list[Host]]]:
+        """The values that hosts have of a variable (nothing: the role's default), each with its hosts."""
+        found: dict[str, tuple[Any, list[Host]]] = {}
+        for host in hosts:
+            found.setdefault(self._key(host, name), (self.value(host, name), []))[1].append(host)
+        return list(found.values())
+
     def _key(self, host: Host, name: str) -> str:
         value = self.value(host, name)
         # Group variables are the same objects for many hosts; they live as long as the inventory does.

@@ -162,6 +162,51 @@ def one_value_in_the_cluster(view: View) -> Iterator[Problem]:
             )
 
 
+# What goes into one document or one set of objects, whichever host of the group the run reads it from.
+SHARED_VARIABLES = {
+    "control_plane": (
+        "control_plane_apiserver_extra_args",
+        "control_plane_audit_policy",
+        "control_plane_controller_manager_extra_args",
+        "control_plane_event_ttl",
+        "control_plane_scheduler_extra_args",
+    ),
+    "etcd": (
+        "etcd_auto_compaction_mode",
+        "etcd_auto_compaction_retention",
+        "etcd_election_timeout_ms",
+        "etcd_heartbeat_interval_ms",
+    ),
+}
+SHARED_ROLES = ("calico", "metallb")
+
+
+@rule
+def one_value_in_the_group(view: View) -> Iterator[Problem]:
+    """A document that all share is written from one host's variables: with another host's it would be written anew in every run."""
+    nodes = tuple(
+        name for role in SHARED_ROLES for name in view.input.specs.get(role, {}) if not name.endswith("_wait_seconds")
+    )
+    shared = [*((view.group(group), f"the group {group}", names) for group, names in SHARED_VARIABLES.items())]
+    for hosts, where, names in [*shared, (view.nodes, "the nodes", nodes)]:
+        for name in names:
+            users = view.values_of(hosts, name)
+            if len(users) > 1:
+                parts = [
+                    f"{'its default' if value is None else shown(name, value, name in found[0].secrets)} on {some([host.name for host in found])}"
+                    for value, found in sorted(users, key=lambda item: -len(item[1]))
+                ]
+                source = next(
+                    (view.source(host, name) for _value, found in users for host in found if host.given.get(name)), ""
+                )
+                yield Problem(
+                    name,
+                    f"is one for all of {where}, here it is {', '.join(parts[:4])}",
+                    f"set it for all of {where}",
+                    source=source,
+                )
+
+
 # What fills a bundle and names it; the controller and the hosts that serve it have to read it as the nodes do.
 BUNDLE_VARIABLES = (
     "cluster_architecture",

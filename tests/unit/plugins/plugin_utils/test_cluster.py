@@ -162,6 +162,9 @@ CASES: list[tuple[str, Break, str]] = [
     ("known_names", lambda d: d.given.update(clutser_pods_per_node=""), "-> warning misspelt"),
     ("one_value_in_the_cluster", own("w1", cluster_domain="other.local"), "'other.local' on w1"),
     ("one_value_in_the_cluster", own("w1", cluster_pod_cidrs=["10.10.0.0/16"]), "one value in a cluster"),
+    ("one_value_in_the_group", own("cp1", control_plane_apiserver_extra_args={"v": 4}), "all of the group control_plane, here it is its default on cp2, cp3"),
+    ("one_value_in_the_group", own("cp1", etcd_election_timeout_ms=5000), "is one for all of the group etcd"),
+    ("one_value_in_the_group", own("w1", calico_nat_outgoing=False), "here it is its default on cp1, cp2, cp3 and 1 more, false on w1"),
     ("one_bundle", lambda d: d.controller.update(cluster_release_set="built"), "but localhost fills the bundle and sees another value"),
     ("one_bundle", lambda d: d.controller.update(cluster_kubernetes_version="v1.36.1"), "sees another value"),
     ("one_bundle", both(group(bundle_server=["b1"]), lambda d: d.own.update(b1={"cluster_architecture": "arm64"})), "but b1 serves the bundle"),
@@ -273,7 +276,8 @@ CASES: list[tuple[str, Break, str]] = [
     ("pod_mtu", both(dual, common(calico_mtu=1279)), "is less than the 1280 bytes that IPv6 needs"),
     ("pod_mtu", both(machines(min_mtu=1500), common(calico_mtu=9000)), "is more than the links' 1500 - 0 of overhead = 1500 bytes"),
     ("node_ranges", common(**{kcm: {"allocate-node-cidrs": True}}), "Calico hands out blocks of its own"),
-    ("node_ranges", common(**{kcm: {"node-cidr-mask-size": 24}}), "Calico hands out blocks of its own"),
+    ("node_ranges", both(*(own(cp, **{kcm: {"node-cidr-mask-size": 24}}) for cp in ("cp1", "cp2", "cp3"))), "Calico hands out blocks of its own"),
+    ("node_ranges", both(plain(), *(own(cp, **{kcm: {"node-cidr-mask-size": 25}}) for cp in ("cp1", "cp2", "cp3"))), "-> warning a node's /25"),
     ("node_ranges", plain(cluster_pods_per_node=500, cluster_pod_cidrs=["10.244.0.0/23"]), "cannot be cut into a /22 for each node (500 pods at two"),
     ("node_ranges", plain(cluster_pod_cidrs=["10.244.0.0/22"]), "has 4 ranges of /24, one for each node; there are 5 nodes"),
     ("node_ranges", plain(cluster_pod_cidrs=["11.0.0.0/8"], **{kcm: {"node-cidr-mask-size": 25}}), "are 17 bits apart, kube-controller-manager allows 16"),
@@ -350,6 +354,12 @@ def test_every_finding_of_the_live_cluster_is_explained() -> None:
     assert all(f"`{check}`" in text for check in checks)
 
 
+def test_shared_variables_are_declared() -> None:
+    for role, names in cluster_rules.SHARED_VARIABLES.items():
+        assert set(names) <= set(SPECS[role])
+    assert set(cluster_rules.SHARED_ROLES) <= set(SPECS)
+
+
 @pytest.mark.parametrize("name", sorted(name for name in HOST_VARIABLES))
 def test_host_variables_are_declared(name: str) -> None:
     assert name in SPECS["cluster"]
@@ -387,6 +397,8 @@ VALID: list[tuple[str, Break]] = [
     ("typha in a set that has it", common(calico_typha_replicas=3, cluster_release_set="built")),
     ("a role's variable that says the same", said(kubelet_pods_per_node="110")),
     ("slow etcd across sites", common(etcd_heartbeat_interval_ms="300", etcd_election_timeout_ms=3000)),
+    ("flags for all control planes", both(*(own(cp, control_plane_scheduler_extra_args={"v": 4}) for cp in ("cp1", "cp2", "cp3")))),
+    ("how long one host waits", own("w1", calico_wait_seconds=900)),
     ("flags and gates", common(control_plane_apiserver_extra_args={"v": 2, "event-ttl": None, "feature-gates": "AllAlpha=true"},
                                cluster_kube_proxy_configuration={"featureGates": {"AllBeta": False}, "iptables": {}})),
     ("a feature gate that is still known", both(common(cluster_kubernetes_version="v1.35.4"), kubelet(featureGates={"TopologyAwareHints": True}))),
