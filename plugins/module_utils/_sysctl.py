@@ -236,7 +236,6 @@ def converge(raw: t.Mapping[str, t.Any], tolerate: t.Sequence[str], place: Place
             failed.update(apply(parameters, seen, steps, tolerated, place))
             asked.update((write.key, write.after) for write in steps.writes)
         after = observe(parameters, place)
-        asked.update(after.refused)
         now = {key: read_live(key, place.proc) for key in seen.live}
         effects = [
             (k, " ".join(seen.live[k] or ()), " ".join(now[k] or ())) for k in sorted(now) if now[k] != seen.live[k]

@@ -22,7 +22,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl_wish
     words_of,
 )
 
-# /lib is a directory of its own only where it is not a link to usr/lib.
+# Where /lib is a link to usr/lib, the last one has no name that the one before has not.
 DIRECTORIES = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 # What tuned reads again after it has set its own values (plugin_sysctl, reapply_sysctl).
 REREAD_DIRECTORIES = ("/run/sysctl.d", "/etc/sysctl.d")
@@ -228,15 +228,11 @@ def within(root: str, path: str) -> str:
 
 def _ordered(directories: t.Iterable[str], root: str) -> list[str]:
     listing: dict[str, list[str]] = {}
-    seen: set[str] = set()
     for directory in directories:
-        real = os.path.realpath(within(root, directory))
         try:
-            names = sorted(os.listdir(real)) if real not in seen else []
+            listing[directory] = sorted(os.listdir(within(root, directory)))
         except OSError:
             continue
-        seen.add(real)
-        listing[directory] = names
     return boot_files(listing)
 
 

@@ -552,6 +552,7 @@ def test_a_bound_that_tuned_would_lower_is_pinned_when_tuned_reads_the_files_aga
     assert tree.live("fs__watches") == "900"
     assert tree.settings()["fs.watches"] == "500"
     assert not [verdict for verdict in outcome.verdicts if verdict.names]
+    assert not tree.run(WISH).changed
 
 
 # --- what is never touched ------------------------------------------------------------------------------------------------------------------

@@ -42,6 +42,19 @@ def test_base_names_order_files_and_earlier_directories_win_the_same_name() -> N
     ]
 
 
+def test_names_are_sorted_by_their_bytes() -> None:
+    names = ["a.conf", "Z.conf", "é.conf", "_.conf", "a-b.conf", "10.conf", "9.conf"]
+    assert [Path(path).name for path in boot_files({"/etc/sysctl.d": names})] == [
+        "10.conf",
+        "9.conf",
+        "Z.conf",
+        "_.conf",
+        "a-b.conf",
+        "a.conf",
+        "é.conf",
+    ]
+
+
 @pytest.mark.parametrize(
     ("lines", "value"),
     [

@@ -50,6 +50,8 @@ def tuned(value: str, rereads: str | None = None) -> tuple[Writer, ...]:
         ({"min": "1 5 9"}, seen("2 2 2"), "2 5 9", "2 5 9"),
         # tuned comes later: a line of ours helps only when it reads the files again.
         ({"min": 5}, seen("9", writers=tuned("3", "")), None, "5"),
+        # And it stays there: that it helps is no reason to take it away.
+        ({"min": 5}, seen("9", own="a.b = 5", writers=tuned("3", "a.b = 5")), None, "5"),
         ({"min": 5}, seen("9", writers=tuned("3")), None, None),
         ({"min": 5}, seen("9", writers=tuned(">3", "")), None, None),
         (5, seen(None), None, None),

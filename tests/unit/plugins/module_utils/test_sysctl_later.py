@@ -151,6 +151,11 @@ nodePortAddresses: null
             },
         ),
         (
+            {"min: null": "min: 500000", 'mode: ""': "mode: nftables", "Timeout: null": "Timeout: 0s"},
+            4,
+            {"nf_conntrack_max": "500000"},
+        ),
+        (
             {
                 "localhostNodePorts: null": "localhostNodePorts: false",
                 "maxPerCore: null": "maxPerCore: 0",
