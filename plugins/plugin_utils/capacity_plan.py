@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     calico,
     cluster_schema,
+    density,
     kubeadm_config,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import capacity_figures as figures
@@ -109,13 +110,9 @@ class _Node:
         )
 
 
-# From the general to the special, as the role kernel_tuning merges them.
-KERNEL_LEVELS = ("kernel_tuning_parameters", "kernel_tuning_group_parameters", "kernel_tuning_host_parameters")
-
-
 def _kernel_levels(view: View, host: Host) -> list[Mapping[str, Any]]:
-    first = _value(view, host, KERNEL_LEVELS[0], "cluster_kernel_parameters")
-    return [level for level in (first, *(view.value(host, name) for name in KERNEL_LEVELS[1:])) if level]
+    first = _value(view, host, density.LEVELS[0], "cluster_kernel_parameters")
+    return [level for level in (first, *(view.value(host, name) for name in density.LEVELS[1:])) if level]
 
 
 def _nodes(view: View, machines: Mapping[str, figures.Machine], assumed: figures.Machine) -> list[_Node]:
@@ -132,7 +129,7 @@ def _nodes(view: View, machines: Mapping[str, figures.Machine], assumed: figures
                 machine_of(view, host, machines, assumed),
                 kubelet_settings(view, host),
                 _kernel_levels(view, host),
-                not host.secrets.isdisjoint(("cluster_kernel_parameters", *KERNEL_LEVELS)),
+                not host.secrets.isdisjoint(("cluster_kernel_parameters", *density.LEVELS)),
             )
         )
     return found

@@ -125,7 +125,7 @@ def nodes_alike(view: View) -> Iterator[tuple[Host, tuple[str, ...], int]]:
         "cluster_kubelet_configuration",
         "kubelet_configuration",
         "cluster_kernel_parameters",
-        "kernel_tuning_parameters",
+        *density.LEVELS,
         "os_prep_requirements",
     )
     for host, like in view.alike(view.nodes, *names):
@@ -186,12 +186,13 @@ def _floor(spec: Any) -> int | None:
 def _overrides(view: View, host: Host) -> dict[str, tuple[str, Any]]:
     """The user's kernel parameters: ``{normal key: (variable, wish)}``."""
     found: dict[str, tuple[str, Any]] = {}
-    variable = "kernel_tuning_parameters"
-    if view.value(host, variable) is None:
-        variable = "cluster_kernel_parameters"
-    for key, value in (view.value(host, variable) or {}).items():
-        if isinstance(key, str):
-            found[normal_key(key.strip().removeprefix("-"))] = (variable, value)
+    first, *special = density.LEVELS
+    if view.value(host, first) is None:
+        first = "cluster_kernel_parameters"
+    for variable in (first, *special):
+        for key, value in (view.value(host, variable) or {}).items():
+            if isinstance(key, str):
+                found[normal_key(key.strip().removeprefix("-"))] = (variable, value)
     return found
 
 

@@ -21,7 +21,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl impo
     normal_key,
     parse_parameters,
 )
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, calico, cluster_schema
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, calico, cluster_schema, density
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.addresses import Span
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import (
     CLUSTER_GROUPS,
@@ -813,7 +813,7 @@ SYSCTL_FIELDS = ("exactly", "max", "min", "one_of", "optional", "reason", "sourc
 @rule
 def kernel_parameters(view: View) -> Iterator[Problem]:
     """What ``sysctl_profile`` would refuse on the host: it is asked here, with the same parser."""
-    for variable in ("cluster_kernel_parameters", "kernel_tuning_parameters"):
+    for variable in ("cluster_kernel_parameters", *density.LEVELS):
         for host, like in view.alike(view.members, variable):
             for problem in _kernel_parameter_problems(view, host, variable):
                 yield replace(problem, hosts=like)

@@ -41,6 +41,9 @@ ADMIN_FS = "kernel documentation, admin-guide/sysctl/fs"
 ADMIN_KERNEL = "kernel documentation, admin-guide/sysctl/kernel"
 ADMIN_VM = "kernel documentation, admin-guide/sysctl/vm"
 
+# The role's variables for the user's own wishes, from the general to the special; the first one is cluster_kernel_parameters by default.
+LEVELS = ("kernel_tuning_parameters", "kernel_tuning_group_parameters", "kernel_tuning_host_parameters")
+
 
 def conntrack_max(pods_per_node: int, cpus: int, memory_mib: int) -> int:
     """Return the connections that a node has to be able to track, at most 2 % of its memory."""

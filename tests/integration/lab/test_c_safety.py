@@ -48,6 +48,28 @@ def test_a_second_run_at_once_is_stopped_and_names_the_first() -> None:
     assert second[0].changed() == {}
 
 
+def test_another_version_is_refused_before_anything_is_touched() -> None:
+    run = runner.play("site", "-e", "cluster_kubernetes_version=v1.36.1")
+    assert run.rc != 0
+    assert run.changed() == {}
+    assert "kubernetes_version: this node is in a cluster, and the inventory asks for Kubernetes v1.36.1" in run.output
+
+
+def test_one_machine_that_does_not_fit_stops_the_run_for_all(tmp_path: Path) -> None:
+    """Another distribution on a worker: it is the one finding, the report says so, and no host is touched."""
+    report = tmp_path / "preflight.json"
+    runner.on("worker2", "mkdir", "-p", "/etc/rancher/k3s")
+    try:
+        run = runner.play("site", "-e", f"os_prep_report_path={report}")
+    finally:
+        runner.on("worker2", "rm", "-r", "/etc/rancher")
+    assert run.rc != 0
+    assert run.changed() == {}
+    errors = [entry for entry in json.loads(report.read_text())["findings"] if entry["level"] == "error"]
+    assert [(entry["check"], entry["hosts"]) for entry in errors] == [("other_distribution", ["worker2"])]
+    assert runner.play("preflight").rc == 0
+
+
 @pytest.mark.slow
 def test_no_secret_is_printed_or_handed_over_on_a_command_line(tmp_path: Path) -> None:
     """A whole first run with -vvv and diffs; the machine's process list is read all the while (it holds every node's)."""

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -91,15 +93,21 @@ def machines(inventory: Path, run: Callable[..., subprocess.CompletedProcess[str
 
 
 @pytest.fixture(scope="module")
-def cluster(inventory: Path, machines: Callable[[str], object]) -> Iterator[runner.Run]:
-    """The machines and, on them, the first run."""
+def bare(machines: Callable[[str], object]) -> Iterator[None]:
+    """The machines without a cluster."""
     machines("destroy")
     machines("create")
     FOUND.update({name: state_of(name) for name in SERVERS})
     try:
-        yield runner.play("site", inventory=inventory)
+        yield
     finally:
         machines("destroy")
+
+
+@pytest.fixture(scope="module")
+def cluster(inventory: Path, bare: None) -> runner.Run:
+    """The first run."""
+    return runner.play("site", inventory=inventory)
 
 
 # Each server as it was before the first run.
@@ -150,6 +158,39 @@ def wait_for(what: Callable[[], bool], tries: int = 60) -> bool:
             return True
         time.sleep(1)
     return False
+
+
+@contextmanager
+def slow_disk(server: str, writes_a_second: int) -> Iterator[None]:
+    """The kernel lets this server's processes write so often to the machine's disks, and no more (blkio, cgroup v1)."""
+    path = podman("inspect", "-f", "{{.State.CgroupPath}}", f"{NAME}-{server}").strip().lstrip("/")
+    device = os.stat(podman("info", "-f", "{{.Store.VolumePath}}").strip()).st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    groups = list((Path("/sys/fs/cgroup/blkio") / path).rglob("blkio.throttle.write_iops_device"))
+    assert groups, f"no blkio cgroup {path}"
+    try:
+        for file in groups:
+            file.write_text(f"{number} {writes_a_second}\n")
+        yield
+    finally:
+        for file in groups:
+            file.write_text(f"{number} 0\n")
+
+
+def test_a_slow_disk_is_named_and_refused_until_it_is_fast(bare: None, inventory: Path, tmp_path: Path) -> None:
+    with slow_disk("server2", 60):
+        measured = runner.play("qualify_disks", "-e", "disk_qualification_profile=quick", inventory=inventory)
+    assert measured.rc != 0
+    assert re.search(r"server2 .*fail", measured.output), measured.output
+    report = tmp_path / "preflight.json"
+    refused = runner.play("site", "-e", f"os_prep_report_path={report}", inventory=inventory)
+    assert refused.rc != 0
+    assert refused.changed() == {}
+    errors = [entry for entry in json.loads(report.read_text())["findings"] if entry["level"] == "error"]
+    assert [(entry["check"], entry["hosts"]) for entry in errors] == [("disk_qualification", ["server2"])]
+    again = runner.play("qualify_disks", "-e", "disk_qualification_profile=quick", inventory=inventory)
+    assert again.rc == 0, again.output
+    assert runner.play("preflight", inventory=inventory).rc == 0
 
 
 def test_the_first_run_makes_a_whole_cluster(cluster: runner.Run) -> None:

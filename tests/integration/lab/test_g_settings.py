@@ -134,10 +134,3 @@ def test_changed_settings_reach_every_part_of_the_live_cluster_and_go_again(tmp_
         assert "example.com/tier" not in node["metadata"]["labels"]
         assert bool(node["spec"].get("taints")) == is_control_plane
     assert runner.play("site").changed() == {}
-
-
-def test_another_version_is_refused_before_anything_is_touched() -> None:
-    run = runner.play("site", "-e", "cluster_kubernetes_version=v1.36.1")
-    assert run.rc != 0
-    assert run.changed() == {}
-    assert "kubernetes_version: this node is in a cluster, and the inventory asks for Kubernetes v1.36.1" in run.output

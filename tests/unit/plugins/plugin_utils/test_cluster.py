@@ -260,6 +260,8 @@ CASES: list[tuple[str, Break, str]] = [
     ("kubelet_values", kubelet(kubeReserved={"memory": "lots"}), "not a quantity"),
     ("kubelet_values", kubelet(systemReserved={"cpu": 1}), "not a quantity of Kubernetes in quotes"),
     ("kubelet_values", kubelet(evictionHard={"memory.available": "5 %"}), "not a quantity"),
+    ("kernel_parameters", own("w1", kernel_tuning_host_parameters={"vm.swappiness": {"minimum": 1}}), "unknown minimum"),
+    ("process_numbers", own("w1", kernel_tuning_host_parameters={"kernel.pid_max": 65536}), "are 483328, kernel.pid_max is 65536"),
     ("process_numbers", kubelet(podPidsLimit=8192), "110 pods x 8192 process numbers + 32768 of the system are 933888, kernel.pid_max is 483328"),
     ("process_numbers", sysctl(**{"kernel.pid_max": 65536}), "110 pods x 4096 process numbers + 32768 of the system are 483328, kernel.pid_max is 65536"),
     ("process_numbers", sysctl(**{"kernel/pid_max": {"min": "65536"}}), "kernel.pid_max is 65536"),
