@@ -229,7 +229,7 @@ def kube_proxy_assignments(path: str, text: str, cpus: int) -> dict[str, Assignm
         return (default if value in UNSET else value, line)
 
     found: dict[str, tuple[str, int]] = {}
-    (core, line), (floor, _) = (
+    (core, line), (floor, _rest) = (
         setting("conntrack.maxPerCore", str(CONNTRACK_PER_CORE)),
         setting("conntrack.min", str(CONNTRACK_FLOOR)),
     )
@@ -264,7 +264,7 @@ def _block(text: str) -> dict[str, tuple[str, int]]:
         line = raw.strip()
         indent = len(raw) - len(raw.lstrip())
         if line.startswith("- ") and stack:
-            found[".".join(name for _, name in stack)] = ("[]", index)
+            found[".".join(name for _rest, name in stack)] = ("[]", index)
             continue
         name, sign, value = line.partition(":")
         if not sign or line.startswith("#"):
@@ -273,7 +273,7 @@ def _block(text: str) -> dict[str, tuple[str, int]]:
             stack.pop()
         stack.append((indent, name))
         if value.strip() not in ("", "[]", "{}"):
-            found[".".join(part for _, part in stack)] = (value.strip(), index)
+            found[".".join(part for _rest, part in stack)] = (value.strip(), index)
     return found
 
 
@@ -359,5 +359,5 @@ def _kube_proxy(cpus: int, root: str) -> Writer | None:
     if not paths:
         return None
     newest = max(paths, key=lambda path: os.stat(within(root, path)).st_mtime)
-    text = "".join(line for _, line in _raw_lines(newest, root))
+    text = "".join(line for _rest, line in _raw_lines(newest, root))
     return Writer("kube-proxy", kube_proxy_assignments(newest, text, cpus))

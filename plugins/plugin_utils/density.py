@@ -205,8 +205,8 @@ def merged(levels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         found |= own
     merged_level = {}
     for key, entries in found.items():
-        values = [value for _, value in entries if value is not None]
+        values = [value for _rest, value in entries if value is not None]
         if values:
-            optional = all(dashed for dashed, _ in entries)
+            optional = all(dashed for dashed, _rest in entries)
             merged_level[f"-{key}" if optional else key] = values if len(values) > 1 else values[0]
     return merged_level

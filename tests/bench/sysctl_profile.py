@@ -49,7 +49,7 @@ def playbook(host: str) -> str:
     """A play in which the two tasks take turns."""
     one = {"name": "ping", "ansible.builtin.ping": {}}
     other = {"name": "forty", "bare_metal.kubernetes.sysctl_profile": {"parameters": FORTY, "state": "verified"}}
-    tasks = [task for _ in range(PAIRS + 1) for task in (one, other)]
+    tasks = [task for _rest in range(PAIRS + 1) for task in (one, other)]
     end = {"name": "end", "ansible.builtin.ping": {}}
     return yaml.safe_dump([{"hosts": host, "gather_facts": False, "become": True, "tasks": [*tasks, end]}])
 
@@ -81,13 +81,13 @@ def main() -> None:
     parser.add_argument("--host", default="worker1")
     parser.add_argument("--runs", type=int, default=3)
     asked = parser.parse_args()
-    pairs = [pair for _ in range(asked.runs) for pair in measure(asked.host)]
+    pairs = [pair for _rest in range(asked.runs) for pair in measure(asked.host)]
     ratios = sorted(forty / ping for ping, forty in pairs)
     result = {
         "parameters": len(FORTY),
         "pairs": len(pairs),
-        "ping_seconds": round(statistics.median(ping for ping, _ in pairs), 4),
-        "forty_seconds": round(statistics.median(forty for _, forty in pairs), 4),
+        "ping_seconds": round(statistics.median(ping for ping, _rest in pairs), 4),
+        "forty_seconds": round(statistics.median(forty for _rest, forty in pairs), 4),
         "ratio_median": round(statistics.median(ratios), 3),
         "ratio_quartiles": [round(ratios[len(ratios) // 4], 3), round(ratios[len(ratios) * 3 // 4], 3)],
     }

@@ -278,8 +278,8 @@ def test_slow_answers_are_no_skew() -> None:
 def test_agreement_against_brute_force() -> None:
     """The interval found is inside as many of the given ones as any point is."""
     generator = random.Random(4)
-    for _ in range(300):
-        lows = [generator.randrange(20) for _ in range(generator.randrange(1, 8))]
+    for _rest in range(300):
+        lows = [generator.randrange(20) for _rest in range(generator.randrange(1, 8))]
         given = [(float(low), float(low + generator.randrange(6))) for low in lows]
 
         def depth(point: float, given: list[tuple[float, float]] = given) -> int:
