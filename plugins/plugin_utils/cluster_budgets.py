@@ -408,6 +408,11 @@ def _node_range_problems(view: View, pool: Span, pods: int, nodes: int, given: M
     elif ranges < nodes:
         reason = f"{pool.text} has {ranges} ranges of /{mask}, one for each node; there are {nodes} nodes"
         yield view.cluster_problem("cluster_pod_cidrs", reason, f"use /{mask - (nodes - 1).bit_length()} or shorter")
+    elif ranges == nodes:
+        reason = f"{pool.text} ends with these nodes: all its {ranges} ranges of /{mask} are taken; none can be added, or replaced before the old one is gone"
+        yield view.cluster_problem(
+            "cluster_pod_cidrs", reason, f"use /{mask - nodes.bit_length()} or shorter", warning=True
+        )
     if usable < calico.ADDRESSES_PER_POD * pods:
         once = usable < pods
         need = pods if once else calico.ADDRESSES_PER_POD * pods

@@ -412,10 +412,19 @@ def nothing_overlaps(view: View) -> Iterator[Problem]:
     spans += [*hosts.values(), *(span for span in routers if replace(span, label="") not in hosts)]
     if endpoint and not addresses.is_special(endpoint) and replace(endpoint, label="") not in taken:
         spans.append(endpoint)
+    # A network that covers the machines is one finding, not one for each of them.
+    found: dict[tuple[Span, str, str], list[Span]] = {}
     for one, other in addresses.overlaps(spans):
         name = re.findall(r"\((\w+)\)", other.label)[-1]
-        reason = f"{other.label}: {other.text} overlaps {one.label}: {one.text}"
-        yield Problem(name, reason, "give each its own range", source=_any_source(view, name))
+        each = "" if name in ("cluster_node_ip", "cluster_bgp_peers") else f"{other.label} {other.text}"
+        found.setdefault((one, name, each), []).append(other)
+    owners = {span: host for host, span in view.node_addresses}
+    for (one, name, _each), others in found.items():
+        first, more = others[0], len(others) - 1
+        reason = f"{first.label}: {first.text}{f' and {more} more' if more else ''} overlap{'' if more else 's'} {one.label}: {one.text}"
+        names = tuple(owners[span].name for span in others if span in owners)
+        source = view.source(owners[first], name) if names else _any_source(view, name)
+        yield Problem(name, reason, "give each its own range", "", names, source)
 
 
 def _any_source(view: View, name: str) -> str:
@@ -483,6 +492,17 @@ def pods_have_addresses(view: View) -> Iterator[Problem]:
             reason = f"{pool.text} has {have} blocks of /{block}; {nodes} nodes ({sums} {words}) need {need}"
             fix = f"use /{addresses.BITS[pool.family] - ((twice - 1).bit_length() + addresses_in_block.bit_length() - 1)} or shorter, or fewer pods per node"
             yield view.cluster_problem("cluster_pod_cidrs", reason, fix, warning=once <= have)
+            continue
+        another = calico.blocks_needed(max(counts), size)
+        if twice + another > have:
+            reason = (
+                f"{pool.text} ends with these nodes: they need {twice} of its {have} blocks of /{block}, one more node of {max(counts)} pods needs {another}; "
+                "none can be added, or replaced before the old one is gone"
+            )
+            length = addresses.BITS[pool.family] - (
+                (twice + another - 1).bit_length() + addresses_in_block.bit_length() - 1
+            )
+            yield view.cluster_problem("cluster_pod_cidrs", reason, f"use /{length} or shorter", warning=True)
 
 
 # --- the API's address

@@ -196,7 +196,8 @@ CASES: list[tuple[str, Break, str]] = [
         "families of cluster_pod_cidrs",
     ),
     ("nothing_overlaps", common(cluster_pod_cidrs=["10.96.0.0/15"]), "10.96.0.0/15 overlaps Services"),
-    ("nothing_overlaps", common(cluster_pod_cidrs=["10.77.0.0/16"]), "host cp1 (cluster_node_ip): 10.77.1.11 overlaps pods"),
+    ("nothing_overlaps", common(cluster_pod_cidrs=["10.77.0.0/16"]), "10.77.1.11 and 4 more overlap pods (cluster_pod_cidrs): 10.77.0.0/16"),
+    ("nothing_overlaps", common(cluster_pod_cidrs=["10.77.1.14/31"]), "host w2 (cluster_node_ip): 10.77.1.15 overlaps pods"),
     ("nothing_overlaps", own("w1", cluster_bgp_peers=[{"address": "10.96.0.1", "as_number": 64601}]), "BGP router"),
     ("nothing_overlaps", common(**{pool: [{"name": "a", "addresses": ["10.77.1.10-10.77.1.11"]}]}), "overlaps load-balancer pool a"),
     ("nothing_overlaps", common(**{pool: [{"name": "a", "addresses": ["192.0.2.0/28", "192.0.2.8/29"]}]}), "192.0.2.8/29 overlaps"),
@@ -206,6 +207,8 @@ CASES: list[tuple[str, Break, str]] = [
     ("service_range", common(cluster_service_cidrs=["10.96.0.0/29"]), "has 8 addresses"),
     ("pods_have_addresses", common(cluster_pod_cidrs=["10.244.0.0/25"]), "has 2 blocks of /26; 5 nodes (5 x 110 pods) need 10"),
     ("pods_have_addresses", common(cluster_pod_cidrs=["10.244.0.0/22"]), "-> warning has 16 blocks of /26; 5 nodes (5 x 110 pods with 2"),
+    ("pods_have_addresses", both(group(workers=["w1"]), common(cluster_pod_cidrs=["10.244.0.0/22"], cluster_pods_per_node=127)),
+     "-> warning ends with these nodes: they need 16 of its 16 blocks of /26, one more node of 127 pods needs 4"),
     ("pods_have_addresses", common(cluster_pod_cidrs=["10.244.0.0/27"]), "smaller than one block"),
     ("pods_have_addresses", common(cluster_calico_block_size=20, cluster_pod_cidrs=["10.244.0.0/18"]), "need 5"),
     ("endpoint_fits_mode", common(cluster_api_endpoint_address="10.9.9.9"), "is not a loopback address"),
@@ -282,6 +285,7 @@ CASES: list[tuple[str, Break, str]] = [
     ("node_ranges", both(plain(), *(own(cp, **{kcm: {"node-cidr-mask-size": 25}}) for cp in ("cp1", "cp2", "cp3"))), "-> warning a node's /25"),
     ("node_ranges", plain(cluster_pods_per_node=500, cluster_pod_cidrs=["10.244.0.0/23"]), "cannot be cut into a /22 for each node (500 pods at two"),
     ("node_ranges", plain(cluster_pod_cidrs=["10.244.0.0/22"]), "has 4 ranges of /24, one for each node; there are 5 nodes"),
+    ("node_ranges", both(plain(cluster_pod_cidrs=["10.244.0.0/22"]), group(workers=["w1"])), "-> warning all its 4 ranges of /24 are taken"),
     ("node_ranges", plain(cluster_pod_cidrs=["11.0.0.0/8"], **{kcm: {"node-cidr-mask-size": 25}}), "are 17 bits apart, kube-controller-manager allows 16"),
     ("node_ranges", plain(cluster_pods_per_node=500, **{kcm: {"node-cidr-mask-size": 24}}), "a node's /24 has 253 addresses for pods, 500 pods need 500"),
     ("node_ranges", plain(cluster_pods_per_node=512), "-> warning a node's /22 has 1021 addresses for pods, 512 pods need 1024"),
@@ -534,6 +538,43 @@ def test_large_clusters_are_warned_about() -> None:
 def test_the_work_grows_with_the_hosts_not_their_square() -> None:
     """Counted in calls of Python functions, not in seconds: four times the hosts, at most five times the calls."""
     assert calls(large(800)) < 5 * calls(large(200))
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda index, host: {"cluster_pod_cidrs": ["11.0.0.0/8"]},
+        lambda index, host: {"cluster_node_ip": "11.0.0.1"},
+        lambda index, host: {"cluster_node_ip": f"nowhere{index}"},
+        lambda index, host: {"cluster_domain": f"d{index}.local"},
+        lambda index, host: {"cluster_bgp_peers": [{"address": "10.128.0.1", "as_number": 64602}] if index % 2 else []},
+        lambda index, host: {"cluster_kernel_parameters": {"vm swappiness": index}},
+        lambda index, host: {"calico_mtu": 100 + index},
+    ],
+    ids=["overlap", "one address", "no address", "domains", "peers", "parameters", "group"],
+)
+def test_errors_of_all_hosts_cost_no_square_either(spoilt: Callable[[int, Host], dict[str, Any]]) -> None:
+    """Each host is wrong, as it is when one line in group_vars/all is."""
+
+    def wrong(count: int) -> ClusterInput:
+        right = large(count)
+        hosts = (
+            replace(host, variables={**host.variables, **spoilt(index, host)}) for index, host in enumerate(right.hosts)
+        )
+        return replace(right, hosts=tuple(hosts))
+
+    assert validate(wrong(200)).errors
+    assert calls(wrong(800)) < 5 * calls(wrong(200))
+
+
+def test_a_network_over_all_machines_is_one_finding() -> None:
+    given_input = large(1000)
+    hosts = (
+        replace(host, variables={**host.variables, "cluster_pod_cidrs": ["11.0.0.0/8"]}) for host in given_input.hosts
+    )
+    (problem,) = validate(replace(given_input, hosts=tuple(hosts))).errors
+    assert problem.variable == "cluster_node_ip"
+    assert len(problem.hosts) == 1000
 
 
 def calls(given_input: ClusterInput) -> int:
