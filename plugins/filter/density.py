@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the bare_metal.kubernetes maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter that computes a node's kernel parameters."""
+"""Filters that compute a node's kernel parameters and the memory that it needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import density
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import cluster_budgets, density
 
 
 def kernel_parameters(
@@ -32,8 +32,16 @@ def kernel_parameters(
         raise AnsibleFilterError(f"kernel_parameters: {error}") from error
 
 
+def least_memory_mib(pods_per_node: int, overrides: Mapping[str, Any] | None = None) -> int:
+    """MiB of the smallest machine on which the kubelet's reservations for that many pods leave anything for them."""
+    try:
+        return cluster_budgets.least_memory_mib(int(pods_per_node), overrides or {})
+    except (AttributeError, TypeError, ValueError) as error:
+        raise AnsibleFilterError(f"least_memory_mib: {error}") from error
+
+
 class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"kernel_parameters": kernel_parameters}
+        return {"kernel_parameters": kernel_parameters, "least_memory_mib": least_memory_mib}

@@ -74,6 +74,8 @@ UNITS = {
 QUANTITY = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
 PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)%")
 MIB = 2**20
+# Reservations of more than nine tenths of a machine are not followed to their end.
+LONGEST_SEARCH = 100
 # What the kubelet reads as quantities, and where a share of the machine will do as well.
 QUANTITY_FIELDS = ("kubeReserved", "systemReserved")
 THRESHOLD_FIELDS = ("evictionHard", "evictionSoft", "evictionMinimumReclaim")
@@ -271,6 +273,40 @@ def pods_per_core(view: View) -> Iterator[Problem]:
             yield replace(view.about(host, path, reason, fix, value=each), hosts=like)
 
 
+def reserved_mib(pods: int, memory_mib: int, settings: Mapping[str, Any]) -> list[int] | None:
+    """MiB that kubeReserved, systemReserved and evictionHard take of a machine; nothing when one of them cannot be read."""
+    document = kubelet.kubelet_configuration(pods, 1, memory_mib, settings)
+    found = []
+    for name, key in (
+        ("kubeReserved", "memory"),
+        ("systemReserved", "memory"),
+        ("evictionHard", "memory.available"),
+    ):
+        values = document[name]
+        amount = mib_of(values.get(key, 0), memory_mib) if isinstance(values, Mapping) else None
+        if amount is None:
+            return None
+        found.append(math.ceil(amount))
+    return found
+
+
+def least_memory_mib(pods: int, settings: Mapping[str, Any]) -> int:
+    """The smallest machine on which anything is left for pods; 0 when that cannot be told.
+
+    The kubelet does not start with reservations above the machine's memory (pkg/kubelet/cm, validateNodeAllocatable).
+    """
+    least = 0
+    # Shares grow with the machine, so each answer is the next question.
+    for _round in range(LONGEST_SEARCH):
+        amounts = reserved_mib(pods, least, settings)
+        if amounts is None:
+            return 0
+        if sum(amounts) < least:
+            return least
+        least = sum(amounts) + 1
+    return 0
+
+
 @rule
 def memory_remains(view: View) -> Iterator[Problem]:
     """What is reserved for the system, the kubelet and evictions has to leave memory for pods."""
@@ -278,18 +314,9 @@ def memory_remains(view: View) -> Iterator[Problem]:
         memory = requirement(view, host, "min_memory_mib")
         if memory is None:
             continue
-        document = kubelet.kubelet_configuration(pods, 1, memory, kubelet_settings(view, host))
-        parts = []
-        for name, key in (
-            ("kubeReserved", "memory"),
-            ("systemReserved", "memory"),
-            ("evictionHard", "memory.available"),
-        ):
-            values = document[name]
-            parts.append(mib_of(values.get(key, 0), memory) if isinstance(values, Mapping) else None)
-        if any(part is None for part in parts):
+        amounts = reserved_mib(pods, memory, kubelet_settings(view, host))
+        if amounts is None:
             continue
-        amounts = [math.ceil(part) for part in parts if part is not None]
         if sum(amounts) >= memory:
             sums = " + ".join(str(amount) for amount in amounts)
             reason = (

@@ -130,6 +130,17 @@ def test_one_hosts_error_ends_the_run_for_all(run: Runner) -> None:
     assert not touched(done)
 
 
+def test_a_machine_has_to_hold_what_the_kubelet_reserves_on_it(run: Runner) -> None:
+    """Nobody has to say so in os_prep_requirements: the kubelet does not start on a smaller one."""
+    waivers = {check: reason for check, reason in WAIVERS.items() if check != "memory"} | {"unreachable": "in repair"}
+    settings = {"kubeReserved": {"memory": "100Ti"}}
+    done = run(os_prep_waivers=waivers, cluster_kubelet_configuration=settings)
+    assert done.returncode != 0
+    assert run.found("error") == {"memory": ["one", "two"]}
+    # 100 TiB, systemReserved and evictionHard, and one for the pods
+    assert f"at least {100 * 2**20 + 256 + 200 + 1} MiB of memory are needed" in done.stdout + done.stderr
+
+
 def test_a_new_cluster_is_not_begun_without_a_host(run: Runner) -> None:
     done = run()
     assert done.returncode != 0

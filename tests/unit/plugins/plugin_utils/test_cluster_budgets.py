@@ -86,3 +86,23 @@ def test_variables_that_are_said_once_are_declared() -> None:
     names = {name for role in SPECS.values() for name in role}
     assert set(cluster_budgets.SAID_ONCE) <= names
     assert set(cluster_budgets.SAID_ONCE.values()) <= set(SPECS["cluster"])
+
+
+@pytest.mark.parametrize(
+    ("pods", "overrides", "least"),
+    [
+        (110, {}, 255 + 11 * 110 + 256 + 200 + 1),
+        (500, {}, 255 + 11 * 500 + 256 + 200 + 1),
+        (110, {"kubeReserved": {"memory": "1Gi"}, "systemReserved": {"memory": "0"}}, 1024 + 200 + 1),
+        (110, {"evictionHard": {"memory.available": "50%"}}, 2 * (1465 + 256) + 1),
+        # What cannot be read, and what leaves nothing on any machine, demands nothing: that is other rules' affair.
+        (110, {"kubeReserved": "1Gi"}, 0),
+        (110, {"evictionHard": {"memory.available": "100%"}}, 0),
+    ],
+)
+def test_the_least_machine(pods: int, overrides: dict[str, Any], least: int) -> None:
+    found = cluster_budgets.least_memory_mib(pods, overrides)
+    assert abs(found - least) <= 1
+    if found:
+        assert sum(cluster_budgets.reserved_mib(pods, found, overrides) or []) < found
+        assert sum(cluster_budgets.reserved_mib(pods, found - 2, overrides) or []) >= found - 2
