@@ -37,6 +37,7 @@ ARGUMENTS = {
     "site_check_path": {"type": "path", "default": ""},
     "machines": {"type": "dict", "default": {}},
     "assumed_machine": {"type": "dict", "default": {}},
+    "wanted_pods": {"type": "int", "default": 0},
 }
 # The playbook's variables; validate_cluster judges the prefixes of roles only.
 PREFIX = "capacity_plan_"
@@ -114,7 +115,7 @@ def make(view: View, arguments: Mapping[str, Any], facts: Mapping[str, Any]) -> 
             changes = check_run.parse(text)
         except check_run.CheckRunError as error:
             raise check_run.CheckRunError(f"{arguments['site_check_path']} {error}") from error
-    made = capacity_plan.plan(view, machines, assumed, changes)
+    made = capacity_plan.plan(view, machines, assumed, changes, arguments["wanted_pods"])
     return dict(json.loads(json.dumps(made, default=str)))
 
 

@@ -42,6 +42,10 @@ options:
     description: Size of all other machines, C({cpus, memory_mib}); by default 16 CPUs and 65536 MiB.
     type: dict
     default: {}
+  wanted_pods:
+    description: Pods of yours that shall run, without tolerations. More than have a place after the loss of the largest node is a warning; 0 warns of nothing.
+    type: int
+    default: 0
 attributes:
   check_mode:
     description: Nothing but the files in O(json_path) and O(html_path) is ever written; they are the result, so check mode writes them too.

@@ -404,8 +404,15 @@ def _control_plane(
     return {"hosts": [host.name for host in hosts], "machine": size, "flags": flags}, warnings
 
 
-def _survival_warnings(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _survival_warnings(rows: Sequence[Mapping[str, Any]], wanted: int) -> list[str]:
     found = []
+    free = next((row for row in rows if not row["taints"]), {"pods": 0, "after_node": 0})
+    if wanted > free["pods"]:
+        found.append(f"{wanted} pods are wanted, there are places for {free['pods']}")
+    elif wanted > free["after_node"]:
+        found.append(
+            f"{wanted} pods are wanted, and the loss of one node leaves {free['after_node']} places ({free['arithmetic']})"
+        )
     for row in rows:
         who = f"pods that tolerate {', '.join(row['taints'])}" if row["taints"] else "pods"
         if row["nodes"] == 1:
@@ -474,11 +481,13 @@ def plan(
     machines: Mapping[str, figures.Machine] | None = None,
     assumed: figures.Machine = figures.ASSUMED,
     site_changes: Mapping[str, Any] | None = None,
+    wanted_pods: int = 0,
 ) -> Plan:
     """The plan of a valid inventory, as plain data (the keys are described in the module's documentation).
 
     :param machines: sizes that are known, by host; others are ``assumed``.
     :param site_changes: what ``check_run.parse`` read of a run in check mode.
+    :param wanted_pods: pods without tolerations that shall run; more than fit after the loss of a node is a warning. 0: nobody said.
     """
     known = machines or {}
     nodes = _nodes(view, known, assumed)
@@ -523,7 +532,7 @@ def plan(
             *address_warnings,
             *etcd_warnings,
             *control_plane_warnings,
-            *_survival_warnings(rows),
+            *_survival_warnings(rows, wanted_pods),
             *_change_warnings(site_changes or {}),
             *_general_warnings(view, nodes, pods),
         ],

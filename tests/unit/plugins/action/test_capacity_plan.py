@@ -70,6 +70,12 @@ def test_the_sizes_come_together() -> None:
     assert (row["cpus"], row["basis"]) == (9, "measured")
 
 
+def test_wanted_pods_come_to_the_plan() -> None:
+    made = capacity_plan.make(view(), arguments(wanted_pods=10**6), {})
+    assert any(warning.startswith("1000000 pods are wanted") for warning in made["warnings"])
+    assert not any("wanted" in warning for warning in capacity_plan.make(view(), arguments(), {})["warnings"])
+
+
 def test_files_are_written_whole_and_only_when_asked_for(tmp_path: Path) -> None:
     made = capacity_plan.make(view(), arguments(), {})
     capacity_plan.write(made, arguments())

@@ -323,6 +323,27 @@ def test_control_planes_with_taints_carry_no_workload() -> None:
     assert any("no node takes workload" in warning for warning in nowhere["warnings"])
 
 
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (0, ""),
+        (1491, ""),
+        (1492, "1492 pods are wanted, and the loss of one node leaves 1491 places (1988 - 497 = 1491"),
+        (1988, "leaves 1491 places"),
+        (1989, "1989 pods are wanted, there are places for 1988"),
+    ],
+)
+def test_more_pods_than_survive_a_node_are_a_warning(wanted: int, words: str) -> None:
+    found = [warning for warning in planned(dense(), wanted_pods=wanted)["warnings"] if "wanted" in warning]
+    assert [words in warning for warning in found] == ([True] if words else [])
+
+
+def test_places_behind_taints_are_not_for_pods_without_tolerations() -> None:
+    tainted = {"cluster_node_taints": [{"key": "gpu", "effect": "NoSchedule"}]}
+    found = planned(inventory(tainted), wanted_pods=1)["warnings"]
+    assert "1 pods are wanted, there are places for 0" in found
+
+
 def test_tainted_workers_are_a_class_of_their_own() -> None:
     taint = [{"key": "gpu", "value": "yes", "effect": "NoSchedule"}, {"key": "soft", "effect": "PreferNoSchedule"}]
     found = planned(inventory(own={"w1": {"cluster_node_taints": taint}}))
