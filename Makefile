@@ -97,7 +97,7 @@ e2e: lab-machines ## The scenarios on the lab that protect users most
 	pytest tests/integration -m "lab and not slow" $(PYTEST_ARGS)
 
 .PHONY: e2e-full
-e2e-full: lab-machines ## All scenarios on the lab: breaks, secrets, repairs of machines (two hours)
+e2e-full: lab-machines ## All scenarios on the lab: breaks, secrets, live settings, one network, repairs (about an hour)
 	pytest tests/integration -m lab $(PYTEST_ARGS)
 
 # --- releases
