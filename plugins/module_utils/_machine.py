@@ -189,7 +189,7 @@ def parse_ufw(text: str) -> bool:
 
 
 def parse_qualification(text: str, directory: str) -> dict[str, t.Any]:
-    """Return the stored result of a directory's disk: ``at``, ``verdict``, ``p99_ns``, ``reasons``; ``error`` when the file cannot be understood.
+    """Return the stored result of a directory's disk: ``at``, ``verdict``, ``profile``, ``p99_ns``, ``reasons``; ``error`` when the file cannot be understood.
 
     Empty when there is none. The file is what ``fio_qualification`` leaves: ``{"schema": 1, "results": {directory: result}}``.
     """
@@ -206,6 +206,7 @@ def parse_qualification(text: str, directory: str) -> dict[str, t.Any]:
         return {
             "at": float(result["at"]),
             "verdict": str(result["verdict"]),
+            "profile": str(result.get("profile") or ""),
             "p99_ns": int(result.get("p99_ns") or 0),
             "reasons": [str(reason) for reason in result.get("reasons") or ()],
         }

@@ -21,6 +21,8 @@ HOST_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-
 MOST_NAMESERVERS = 3
 GOOD_VERDICTS = ("excellent", "good", "pass")
 BAD_VERDICTS = ("fail", "implausible")
+# The only one of _fio's profiles with windows under load.
+LOADED_PROFILE = "loaded"
 
 
 @dataclass(frozen=True)
@@ -292,6 +294,15 @@ def _judge_qualification(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Ite
             missing,
             "A disk that is fast for one second is found out only by measuring it.",
             "Run bare_metal.kubernetes.qualify_disks.",
+            ERROR if wanted.get("required") else WARNING,
+        )
+    elif wanted.get("under_load") and result.get("profile") != LOADED_PROFILE:
+        yield Problem(
+            "disk_qualification",
+            f"the disk of {wanted['directory']} has to be fast enough for etcd beside other writers and readers",
+            f"{verdict}, measured {_day(result['at'])} with the profile {result.get('profile') or 'of an unknown name'}, which has no load",
+            "Nodes as dense as this cluster's pull images all the time; a disk that is fast alone may not be beside that.",
+            "Run bare_metal.kubernetes.qualify_disks again: it measures under load where a node has so many pods.",
             ERROR if wanted.get("required") else WARNING,
         )
 

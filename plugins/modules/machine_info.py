@@ -46,7 +46,8 @@ options:
         choices: [refused, turned_off, tolerated]
       disk_qualification:
         description: >-
-          The C(directory) whose stored result in O(requirements.state_dir) must not be bad; a missing one is a warning, or an error when C(required).
+          The C(directory) whose stored result in O(requirements.state_dir) must not be bad; a missing one is a warning, or an error when C(required),
+          and so is one that was not measured under load where C(under_load) asks for it.
         type: dict
       min_mtu: {description: Lowest MTU of the interface with that address., type: int}
       min_free_mib: {description: 'MiB that have to be free by path, before a run has prepared the host.', type: dict}

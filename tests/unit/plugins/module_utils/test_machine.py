@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _machine as core
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._machine_judge import judge
 
-RESULT = {"at": 1763786400, "verdict": "fail", "p99_ns": 41_500_000, "reasons": ["slow"]}
+RESULT = {"at": 1763786400, "verdict": "fail", "profile": "loaded", "p99_ns": 41_500_000, "reasons": ["slow"]}
 
 
 def test_os_release() -> None:
@@ -258,6 +258,7 @@ STORED = json.dumps({"schema": 1, "results": {"/var/lib/etcd": RESULT, "/data/":
     [
         (STORED, "/var/lib/etcd/", {**RESULT, "at": 1763786400.0}),
         (STORED, "/data", {**RESULT, "at": 1763786400.0, "verdict": "good"}),
+        (STORED.replace('"profile"', '"x"'), "/data", {**RESULT, "at": 1763786400.0, "verdict": "good", "profile": ""}),
         (STORED, "/elsewhere", {}),
         ("", "/var/lib/etcd", {}),
     ],

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _machine_judge as core
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._fio import PROFILES
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._machine_judge import LOADED_PROFILE
 
 FITTING: dict[str, Any] = {
     "architecture": "x86_64",
@@ -220,6 +222,27 @@ def test_a_bad_disk_is_an_error_and_an_unknown_one_when_it_is_required(
     machine = changed("disk_qualification", stored)
     assert level(machine, disk_qualification={"directory": "/var/lib/etcd", "required": required}) == expected
     assert checks(machine, {"disk_qualification": {}}) == []
+
+
+@pytest.mark.parametrize(
+    ("profile", "under_load", "required", "expected"),
+    [
+        ("standard", True, False, ["warning"]),
+        ("standard", True, True, ["error"]),
+        ("sustained", True, False, ["warning"]),
+        ("", True, False, ["warning"]),
+        ("loaded", True, True, []),
+        ("standard", False, True, []),
+    ],
+)
+def test_dense_clusters_want_a_disk_that_was_measured_under_load(
+    profile: str, under_load: bool, required: bool, expected: list[str]
+) -> None:
+    machine = changed("disk_qualification", {**QUALIFIED, "profile": profile})
+    need = {"disk_qualification": {"directory": "/e", "required": required, "under_load": under_load}}
+    assert [problem.level for problem in core.judge(machine, need)] == expected
+    assert LOADED_PROFILE in PROFILES
+    assert any(loaded for _size, loaded in PROFILES[LOADED_PROFILE].kinds)
 
 
 def test_a_refused_disk_is_shown_with_what_was_measured() -> None:
