@@ -150,6 +150,22 @@ def test_what_may_be_asked_for(wanted: dict[str, Any]) -> None:
     assert judge(json.loads(json.dumps(asdict(LIVE))), WANTED | wanted) == []
 
 
+@pytest.mark.parametrize(
+    ("families", "wanted"),
+    [
+        ((4,), ["10.244.0.0/16"]),
+        # Another network of the same family: only a control plane's files can tell.
+        ((4,), ["10.245.0.0/16"]),
+        ((4, 6), ["fd00:1::/104", "10.244.0.0/16"]),
+        ((4,), []),
+        ((), ["fd00:1::/104"]),
+    ],
+)
+def test_a_worker_that_has_what_is_asked_for(families: tuple[int, ...], wanted: list[str]) -> None:
+    live = Live(domain="cluster.local", network_plugin="calico", pod_families=families)
+    assert judge(asdict(live), WANTED | {"pod_cidrs": wanted}) == []
+
+
 def test_a_bare_machine_may_become_anything() -> None:
     assert judge(asdict(Live()), WANTED) == []
 
