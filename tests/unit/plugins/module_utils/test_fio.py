@@ -93,7 +93,15 @@ def test_every_kind_of_window_comes_three_times_or_more() -> None:
 
 @pytest.mark.parametrize(
     ("profile", "seconds"),
-    [("standard", 59), ("loaded", 60), ("sustained", 599), ("sustained", 1801), ("quick", 60), ("standard", -1)],
+    [
+        ("standard", 59),
+        ("loaded", 60),
+        ("sustained", 599),
+        ("sustained", 1801),
+        ("quick", 60),
+        ("quick", 200),
+        ("standard", -1),
+    ],
 )
 def test_a_length_that_does_not_suit_the_profile_is_refused(profile: str, seconds: int) -> None:
     with pytest.raises(FioError, match=f"'{profile}'.*not {seconds} s"):
@@ -242,6 +250,7 @@ def test_a_run_that_reads_0_ns_without_an_error_is_no_pass() -> None:
         ),
         ([window(0.2), window(0.2), window(12, block_size=8000, loaded=True)], "fail", "(8000 B, under load)"),
         ([window(0.2), window(0.2), window(3)], "good", "(2300 B) has a p99 of 3 ms"),
+        ([window(0.9, samples=1000)] * 3, "excellent", ""),
         ([window(0.9, samples=999)] * 3, "insufficient", "999 commits (2300 B) are too few"),
         ([window(0.9), window(0.9, samples=0), window(0.9)], "insufficient", "fio timed no fdatasync"),
         ([window(0.9, percentiles={})] * 3, "insufficient", "fio timed no fdatasync"),
@@ -323,7 +332,8 @@ def test_the_summary_is_the_worst_and_the_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(999, "0.000999 ms"), (970_752, "0.971 ms"), (10 * MS, "10 ms"), (133_693_440, "134 ms")]
+    ("value", "text"),
+    [(999, "0.000999 ms"), (970_752, "0.971 ms"), (10 * MS, "10 ms"), (133_693_440, "134 ms"), (100 * MS, "100 ms")],
 )
 def test_times_for_people(value: int, text: str) -> None:
     assert core.milliseconds(value) == text
@@ -352,7 +362,7 @@ def test_results_survive_json() -> None:
 
 
 SAME = {"device": {"source": "/dev/sda"}, "kernel": "6.1", "parameters": {"profile": "quick"}}
-ENTRY = {"at": 1000, "verdict": "good", "windows": [], **SAME}
+ENTRY = {"at": 1000, "verdict": "good", "windows": [core.as_data(window())], **SAME}
 
 
 @pytest.mark.parametrize(
@@ -369,6 +379,11 @@ ENTRY = {"at": 1000, "verdict": "good", "windows": [], **SAME}
         ({**ENTRY, "device": {"source": "/dev/sdb"}}, 1000, False),
         ({**ENTRY, "parameters": {"profile": "standard"}}, 1000, False),
         ({**ENTRY, "at": "yesterday"}, 1000, False),
+        # Windows that say nothing, or that another release wrote.
+        ({**ENTRY, "windows": None}, 1000, False),
+        ({**ENTRY, "windows": []}, 1000, False),
+        ({**ENTRY, "windows": [core.as_data(window()), "x"]}, 1000, False),
+        ({**ENTRY, "windows": [{"samples": 1}]}, 1000, False),
         ({}, 1000, False),
     ],
 )
