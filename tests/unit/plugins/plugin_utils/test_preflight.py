@@ -330,6 +330,11 @@ def test_an_mtu_that_most_of_a_rack_do_not_have() -> None:
     assert entry.found == "1500 on worker1; 9000 on cp1, cp2, cp3, worker2"
 
 
+def test_hosts_that_carry_no_pods_may_have_another_mtu() -> None:
+    groups = {**GROUPS, "etcd": ("worker1",), "workers": ("worker2",)}
+    assert found(answers(worker1=mtu(4, 1500)), groups=groups) == []
+
+
 def test_only_the_interface_with_the_nodes_address_counts() -> None:
     assert found(answers(cp1=interfaces(1, "00:25:90:aa:bb:cc"))) == []
 
@@ -344,6 +349,14 @@ def test_what_concerns_several_hosts_is_waived_when_all_of_them_waive_it() -> No
     both = {**one, "cp2": {"duplicate_machine_id": "one image"}}
     (entry,) = core.judge(inventory(waivers=both), given)
     assert (entry.level, entry.reason) == ("waived", "a test; one image")
+
+
+def test_what_concerns_the_controller_is_waived_when_every_host_waives_it() -> None:
+    given = answers(**{host: ahead(3600.0) for host in HOSTS})
+    assert found(given) == [("warning", "clock_skew", ())]
+    waivers = {host: {"clock_skew": "no NTP here"} for host in HOSTS}
+    assert found(given, waivers=waivers) == [("waived", "clock_skew", ())]
+    assert found(given, waivers={**waivers, "cp1": {}}) == [("warning", "clock_skew", ())]
 
 
 def test_a_waiver_without_a_reason_is_refused_and_one_of_nothing_is_told() -> None:
@@ -403,7 +416,8 @@ def test_many_hosts_are_counted_in_the_table_and_listed_in_the_data() -> None:
 
 
 def test_the_data_and_the_message() -> None:
-    findings = core.judge(inventory(), answers(cp1={"problems": [PROBLEM], "waived": [{**PROBLEM, "reason": "r"}]}))
+    waived = {**PROBLEM, "check": "metal", "reason": "r"}
+    findings = core.judge(inventory(), answers(cp1={"problems": [PROBLEM], "waived": [waived]}))
     data = core.as_data(findings, HOSTS)
     assert (data["error_count"], data["warning_count"], data["waived_count"]) == (1, 0, 1)
     assert data["findings"][0] == {**PROBLEM, "hosts": ["cp1"], "reason": ""}
