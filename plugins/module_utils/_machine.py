@@ -68,7 +68,10 @@ def parse_os_release(text: str) -> dict[str, str]:
     for line in text.splitlines():
         key, separator, value = line.strip().partition("=")
         if separator and not key.startswith("#"):
-            words = shlex.split(value)
+            try:
+                words = shlex.split(value)
+            except ValueError:  # a quotation mark without its other half: a shell would not read this line either
+                words = []
             values[key] = words[0] if words else ""
     return {key.lower(): values.get(key, "") for key in ("ID", "VERSION_ID", "ID_LIKE", "PRETTY_NAME")}
 

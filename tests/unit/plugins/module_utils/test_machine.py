@@ -17,6 +17,11 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._machine_jud
 RESULT = {"at": 1763786400, "verdict": "fail", "profile": "loaded", "p99_ns": 41_500_000, "reasons": ["slow"]}
 
 
+def test_a_spoilt_line_of_os_release_is_an_unknown_system_not_a_crash() -> None:
+    found = core.parse_os_release('ID=debian\nPRETTY_NAME="Debian\nVERSION_ID="13"\n')
+    assert found == {"id": "debian", "version_id": "13", "id_like": "", "pretty_name": ""}
+
+
 def test_os_release() -> None:
     text = '# c\nNAME="Rocky Linux"\nVERSION_ID="9.4"\nID="rocky"\nID_LIKE="rhel centos fedora"\nPRETTY_NAME=\'Rocky 9.4\'\nEMPTY=\n'
     assert core.parse_os_release(text) == {

@@ -163,6 +163,11 @@ def test_each_problem_is_found_explained_and_not_checked_unless_asked(path: str,
 @pytest.mark.parametrize(
     ("path", "value"),
     [
+        # Exactly what is asked for is enough.
+        ("cpus", NEED["min_cpus"]),
+        ("memory_mib", NEED["min_memory_mib"]),
+        ("disks|/|free_mib", NEED["min_free_mib"]["/"]),
+        ("nameservers", ["10.0.0.1", "10.0.0.2", "10.0.0.3"]),
         ("listeners", {"6443": ["kube-apiserver"]}),
         ("listeners", {"22": ["sshd"]}),
         ("kubelet_version", "v1.36.3"),
