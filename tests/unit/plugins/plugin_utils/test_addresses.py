@@ -182,21 +182,6 @@ def test_the_computed_block_is_the_smallest_of_which_four_hold_twice_the_pods(po
     assert calico.block_size_for(pods) == (max(fitting) if fitting else 20)
 
 
-@given(st.integers(8, 30), st.integers(1, 300), st.integers(1, 40))
-def test_a_pool_is_refused_when_handing_out_blocks_runs_dry(prefix: int, pods: int, nodes: int) -> None:
-    """One block after the other is given to every node, until the pool has none: the arithmetic says the same beforehand."""
-    size = 26
-    pool = addresses.network(f"10.0.0.0/{max(8, prefix)}")
-    have = addresses.blocks_in(pool, size)
-    left, served = have, 0
-    for _node in range(nodes):
-        wanted = calico.blocks_needed(pods, size)
-        if left < wanted:
-            break
-        left, served = left - wanted, served + 1
-    assert (served == nodes) == (nodes * calico.blocks_needed(pods, size) <= have)
-
-
 @given(st.integers(1, 1024), st.integers(16, 24))
 def test_a_nodes_range_holds_twice_its_pods(pods: int, prefix: int) -> None:
     try:

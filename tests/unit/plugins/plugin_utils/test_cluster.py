@@ -592,6 +592,65 @@ def calls(given_input: ClusterInput) -> int:
     return count
 
 
+# --- the address rules against brute force: addresses are handed out one by one
+
+
+def handed_out(blocks: int, size: int, nodes: list[int], each: int) -> bool:
+    """Do blocks of ``size`` addresses last, when nodes take them one by one for ``each`` addresses a pod?"""
+    for pods in nodes:
+        free = 0
+        for _address in range(each * pods):
+            if not free:
+                if not blocks:
+                    return False
+                blocks, free = blocks - 1, size
+            free -= 1
+    return True
+
+
+def said_by(rule: str, given_input: ClusterInput) -> str:
+    report = validate(given_input, {rule: RULES[rule]})
+    return "error" if report.errors else "warning" if report.warnings else ""
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(
+    st.lists(st.integers(1, 300), min_size=5, max_size=5),
+    st.integers(22, 30),
+    st.integers(-1, 8),
+    st.booleans(),
+)
+def test_pods_have_addresses_as_brute_force_finds(pods: list[int], block: int, longer: int, ipv6: bool) -> None:
+    broken = draft()
+    network = f"fd00:1::/{96 + block - longer}" if ipv6 else f"10.0.0.0/{max(8, block - longer)}"
+    broken.common.update(cluster_pod_cidrs=[network], cluster_calico_block_size=block)
+    for name, count in zip(["cp1", "cp2", "cp3", "w1", "w2"], pods, strict=True):
+        broken.own[name]["cluster_pods_per_node"] = count
+    blocks, size = (1 << longer if longer >= 0 else 0), 1 << (32 - block)
+    expected = (
+        "error"
+        if not handed_out(blocks, size, pods, 1)
+        else ""
+        if handed_out(blocks, size, [*pods, max(pods)], 2)
+        else "warning"
+    )
+    assert said_by("pods_have_addresses", broken.build()) == expected
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(st.integers(1, 600), st.integers(22, 30), st.integers(0, 20))
+def test_node_ranges_as_brute_force_finds(pods: int, mask: int, longer: int) -> None:
+    broken = draft()
+    plain(cluster_pods_per_node=pods, cluster_pod_cidrs=[f"10.0.0.0/{max(8, mask - longer)}"])(broken)
+    broken.common[kcm] = {"node-cidr-mask-size": mask}
+    longer = mask - max(8, mask - longer)
+    # Each of the five nodes takes a range; its first and last address and one more are not a pod's.
+    usable = (1 << (32 - mask)) - 3
+    refused = longer > 16 or (1 << longer) < 5 or not handed_out(1, usable, [pods], 1)
+    doubtful = (1 << longer) < 6 or not handed_out(1, usable, [pods], 2)
+    assert said_by("node_ranges", broken.build()) == ("error" if refused else "warning" if doubtful else "")
+
+
 # --- mutated inventories: refused or valid, never an exception
 
 scalars = (
