@@ -638,16 +638,18 @@ def test_pods_have_addresses_as_brute_force_finds(pods: list[int], block: int, l
 
 
 @settings(max_examples=300, deadline=None, database=None)
-@given(st.integers(1, 600), st.integers(22, 30), st.integers(0, 20))
-def test_node_ranges_as_brute_force_finds(pods: int, mask: int, longer: int) -> None:
+@given(st.integers(1, 600), st.integers(22, 30), st.integers(0, 20), st.sampled_from([["w1"], ["w1", "w2"]]))
+def test_node_ranges_as_brute_force_finds(pods: int, mask: int, longer: int, workers: list[str]) -> None:
     broken = draft()
+    broken.groups["workers"] = workers
+    nodes = 3 + len(workers)
     plain(cluster_pods_per_node=pods, cluster_pod_cidrs=[f"10.0.0.0/{max(8, mask - longer)}"])(broken)
     broken.common[kcm] = {"node-cidr-mask-size": mask}
     longer = mask - max(8, mask - longer)
-    # Each of the five nodes takes a range; its first and last address and one more are not a pod's.
+    # Each of the nodes takes a range; its first and last address and one more are not a pod's.
     usable = (1 << (32 - mask)) - 3
-    refused = longer > 16 or (1 << longer) < 5 or not handed_out(1, usable, [pods], 1)
-    doubtful = (1 << longer) < 6 or not handed_out(1, usable, [pods], 2)
+    refused = longer > 16 or (1 << longer) < nodes or not handed_out(1, usable, [pods], 1)
+    doubtful = (1 << longer) <= nodes or not handed_out(1, usable, [pods], 2)
     assert said_by("node_ranges", broken.build()) == ("error" if refused else "warning" if doubtful else "")
 
 
