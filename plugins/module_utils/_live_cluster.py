@@ -4,8 +4,8 @@
 """What a live cluster cannot change, as its nodes have it on disk, against what the inventory wants.
 
 On a control plane the manifests of the static pods say the networks of pods and Services, the DNS domain and where etcd is; on every node the kubelet's
-settings say the domain and the CNI configuration the network plugin and the families of pods. Nothing is asked of the API, so the size of Calico's
-blocks is not judged here: it is in an IPPool and nowhere on disk (role ``calico`` refuses to change it when it applies its objects).
+settings say the domain and the CNI configuration the network plugin and the families of pods. Nothing is asked of the API. The size of Calico's
+blocks is in an IPPool and nowhere on disk, but BIRD keeps a route without an interface (a blackhole) to each of the node's own blocks.
 
 kubeadm writes the flags that are read here (cmd/kubeadm/app/phases/controlplane of Kubernetes 1.35 and 1.36).
 """
@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _kubeadm
 
 MANIFESTS = "etc/kubernetes/manifests"
+ROUTES = "proc/net/route"
 KUBELET_SETTINGS = "var/lib/kubelet/config.yaml"
 CNI_DIRECTORY = "etc/cni/net.d"
 ISSUER = "https://kubernetes.default.svc."
@@ -42,6 +43,7 @@ class Live:
     stacked_etcd: bool = False
     network_plugin: str = ""
     pod_families: tuple[int, ...] = ()
+    blocks: tuple[str, ...] = ()
 
 
 class Finding(t.NamedTuple):
@@ -66,6 +68,7 @@ def observe(root: str = "/") -> dict[str, t.Any]:
             bool(_read(root, f"{MANIFESTS}/etcd.yaml")),
             _read(root, KUBELET_SETTINGS),
             _cni(root),
+            _read(root, ROUTES),
         )
     )
 
@@ -91,7 +94,7 @@ def _cni(root: str) -> str:
 # --- parsing (pure)
 
 
-def live_of(apiserver: str, manager: str, stacked_etcd: bool, kubelet: str, cni: str) -> Live:
+def live_of(apiserver: str, manager: str, stacked_etcd: bool, kubelet: str, cni: str, routes: str) -> Live:
     """What the texts of a node's files say."""
     api, controllers = _kubeadm.manifest_command(apiserver), _kubeadm.manifest_command(manager)
     issuer = _kubeadm.flag_of(api, "service-account-issuer")
@@ -105,7 +108,22 @@ def live_of(apiserver: str, manager: str, stacked_etcd: bool, kubelet: str, cni:
         stacked_etcd=stacked_etcd,
         network_plugin=plugin,
         pod_families=families,
+        blocks=blackholes(routes) if plugin == "calico" else (),
     )
+
+
+def blackholes(routes: str) -> tuple[str, ...]:
+    """Destinations without an interface in ``/proc/net/route`` (IPv4; addresses as the little-endian numbers that the kernel prints there)."""
+    found = []
+    for line in routes.splitlines()[1:]:
+        words = line.split()
+        try:
+            if words[0] == "*":
+                address, mask = (ipaddress.ip_address(bytes.fromhex(words[column])[::-1]) for column in (1, 7))
+                found.append(str(ipaddress.ip_network(f"{address}/{mask}")))
+        except (ValueError, IndexError):
+            continue
+    return tuple(found)
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -141,9 +159,9 @@ def judge(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> list[Fi
     """Everything that is wanted and cannot be had, with what is and what was asked for.
 
     :param live: what :func:`observe` returned, also when it has been JSON in between.
-    :param wanted: ``{pod_cidrs: [..], service_cidrs: [..], domain, network_plugin, etcd_addresses: [..]}``; what is not given is not judged.
+    :param wanted: ``{pod_cidrs: [..], service_cidrs: [..], domain, network_plugin, etcd_addresses: [..], block_size: n}``; what is not given is not judged.
     """
-    checks = (_judge_networks, _judge_domain, _judge_plugin, _judge_etcd)
+    checks = (_judge_networks, _judge_domain, _judge_plugin, _judge_blocks, _judge_etcd)
     return [finding for check in checks for finding in check(live, wanted)]
 
 
@@ -229,6 +247,24 @@ def _judge_plugin(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) ->
             f"a live node with {before}",
             "Two plugins would share the nodes' routes and rules, and pods of the old one lose their network.",
             f"Set cluster_network_plugin back to {before}, or build another cluster beside it.",
+        )
+
+
+def _judge_blocks(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
+    size, after = wanted.get("block_size") or 0, _networks(wanted.get("pod_cidrs") or ())
+    pools = [ipaddress.IPv4Network(text) for text in after if ":" not in text and "/" in text]
+    blocks = [ipaddress.IPv4Network(text) for text in live.get("blocks") or ()]
+    sizes = {block.prefixlen for block in blocks if any(block.subnet_of(pool) for pool in pools)}
+    # A block is larger than one address: those belong to a pod that moved.
+    sizes.discard(32)
+    if size and sizes and int(size) not in sizes:
+        before = ", ".join(f"/{found}" for found in sorted(sizes))
+        yield Finding(
+            "live_block_size",
+            f"Calico's blocks are to be /{size}, as cluster_calico_block_size or the densest node's cluster_pods_per_node says",
+            f"a live node with blocks of {before}",
+            "A pool that is in use cannot be cut anew: its blocks have pods.",
+            f"Set cluster_calico_block_size to {min(sizes)}: the nodes take more blocks each; or build another cluster beside it.",
         )
 
 

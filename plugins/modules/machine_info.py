@@ -57,8 +57,8 @@ options:
       kubernetes_version: {description: 'The version that a node of a cluster has to run already, such as V(v1.36.3).', type: str}
       live_cluster:
         description: >-
-          What a live cluster cannot change: C(pod_cidrs), C(service_cidrs), C(domain), C(network_plugin), C(etcd_addresses). Compared with the node's
-          files, on hosts that this collection manages.
+          What a live cluster cannot change: C(pod_cidrs), C(service_cidrs), C(domain), C(network_plugin), C(etcd_addresses), C(block_size). Compared with the
+          node's files and routes, on hosts that this collection manages.
         type: dict
       state_dir: {description: Directory that keeps something on hosts which this collection manages., type: str}
   waivers:

@@ -33,6 +33,7 @@ HOST_CHECKS = (
     "hostname_resolves",
     "kernel",
     "kubernetes_version",
+    "live_block_size",
     "live_domain",
     "live_etcd",
     "live_families",

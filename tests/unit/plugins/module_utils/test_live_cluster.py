@@ -43,6 +43,7 @@ def node(root: Path, **files: str) -> dict[str, Any]:
         "etcd": "etc/kubernetes/manifests/etcd.yaml",
         "kubelet": "var/lib/kubelet/config.yaml",
         "cni": "etc/cni/net.d/10-calico.conflist",
+        "routes": "proc/net/route",
         "other_cni": "etc/cni/net.d/05-cilium.conflist",
     }
     for name, text in files.items():
@@ -189,3 +190,43 @@ def test_all_findings_at_once_in_the_shape_of_problems() -> None:
 def test_ipv6_addresses_of_etcd_compare_in_any_spelling() -> None:
     live = asdict(LIVE) | {"etcd_servers": [_live_cluster._host("https://[fd00::b]:2379")]}
     assert judge(live, {"etcd_addresses": ["fd00:0::000b"]}) == []
+
+
+# As the kernel prints it: a default route, a blackhole to 10.244.7.64/26, another node's block, a blackhole to one address.
+ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\tFE014D0A\t0003\t0\t0\t0\t00000000\t0\t0\t0
+*\t4007F40A\t00000000\t0001\t0\t0\t0\tC0FFFFFF\t0\t0\t0
+eth0\t8007F40A\tFE014D0A\t0003\t0\t0\t0\tC0FFFFFF\t0\t0\t0
+*\t0507F40A\t00000000\t0005\t0\t0\t0\tFFFFFFFF\t0\t0\t0
+*\tspoilt
+"""
+POOL = ["10.244.0.0/16"]
+
+
+def test_blocks_are_routes_without_an_interface(tmp_path: Path) -> None:
+    calico = json.dumps(CONFLIST)
+    assert node(tmp_path, routes=ROUTES, cni=calico)["blocks"] == ("10.244.7.64/26", "10.244.7.5/32")
+    assert node(tmp_path / "other", routes=ROUTES)["blocks"] == ()
+    assert _live_cluster.blackholes("") == ()
+
+
+@pytest.mark.parametrize(
+    ("blocks", "wanted", "found"),
+    [
+        (["10.244.7.64/26"], {"block_size": 26, "pod_cidrs": POOL}, 0),
+        (["10.244.7.64/26", "10.244.7.5/32"], {"block_size": 24, "pod_cidrs": POOL}, 1),
+        (["10.244.7.64/26", "10.244.8.0/24"], {"block_size": 24, "pod_cidrs": POOL}, 0),
+        (["10.244.7.5/32"], {"block_size": 24, "pod_cidrs": POOL}, 0),
+        (["192.0.2.0/26"], {"block_size": 24, "pod_cidrs": POOL}, 0),
+        (["10.244.7.64/26"], {"block_size": 0, "pod_cidrs": POOL}, 0),
+        (["10.244.7.64/26"], {"block_size": 24, "pod_cidrs": ["fd00::/64"]}, 0),
+        ([], {"block_size": 24, "pod_cidrs": POOL}, 0),
+    ],
+)
+def test_blocks_of_a_live_cluster_keep_their_size(blocks: list[str], wanted: dict[str, Any], found: int) -> None:
+    findings = judge({"blocks": blocks}, wanted)
+    assert [finding.check for finding in findings] == ["live_block_size"] * found
+    if found:
+        assert "/24" in findings[0].what
+        assert "/26" in findings[0].found
+        assert "cluster_calico_block_size to 26" in findings[0].fix
