@@ -15,6 +15,43 @@ ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+TRIPWIRE = '''
+from ansible.errors import AnsibleError
+from ansible.plugins.connection import ConnectionBase
+
+DOCUMENTATION = """
+name: tripwire
+short_description: Fails
+description: Fails when it is used.
+options: {}
+"""
+
+
+class Connection(ConnectionBase):
+    transport = "tripwire"
+    has_pipelining = True
+
+    def _trip(self, *arguments, **options):
+        open("@MARK@", "w").close()
+        raise AnsibleError("a connection was opened")
+
+    _connect = exec_command = put_file = fetch_file = _trip
+
+    def close(self):
+        pass
+'''
+
+
+@pytest.fixture(scope="session")
+def tripwire() -> Callable[[Path, Path], None]:
+    """Write the connection plugin `tripwire` into a directory; opening a connection with it fails and leaves the mark."""
+
+    def write(directory: Path, mark: Path) -> None:
+        (directory / "tripwire.py").write_text(TRIPWIRE.replace("@MARK@", str(mark)))
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository."""

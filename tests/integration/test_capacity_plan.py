@@ -12,41 +12,16 @@ import pytest
 import yaml
 
 # A connection that leaves a mark when it is used.
-TRIPWIRE = '''
-from ansible.errors import AnsibleError
-from ansible.plugins.connection import ConnectionBase
-
-DOCUMENTATION = """
-name: tripwire
-short_description: Fails
-description: Fails when it is used.
-options: {}
-"""
-
-
-class Connection(ConnectionBase):
-    transport = "tripwire"
-    has_pipelining = True
-
-    def _trip(self, *arguments, **options):
-        open("@MARK@", "w").close()
-        raise AnsibleError("a connection was opened")
-
-    _connect = exec_command = put_file = fetch_file = _trip
-
-    def close(self):
-        pass
-'''
 PLAN = "bare_metal.kubernetes.plan"
 Planner = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def planner(run: Callable[..., Any], root: Path, tmp_path: Path) -> Planner:
+def planner(tripwire: Callable[[Path, Path], None], run: Callable[..., Any], root: Path, tmp_path: Path) -> Planner:
     """Run playbooks on an inventory over a connection that must not be opened."""
     plugins, mark = tmp_path / "connection", tmp_path / "opened"
     plugins.mkdir()
-    (plugins / "tripwire.py").write_text(TRIPWIRE.replace("@MARK@", str(mark)))
+    tripwire(plugins, mark)
 
     def plan(inventory: Path, *arguments: str, playbooks: tuple[str | Path, ...] = (PLAN,)) -> Any:
         argv = ["ansible-playbook", "-i", inventory, *playbooks, "-e", "ansible_connection=tripwire", *arguments]

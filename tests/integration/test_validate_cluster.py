@@ -12,31 +12,6 @@ import pytest
 import yaml
 
 # A connection that leaves a mark when it is opened, or only asked to run something.
-TRIPWIRE = '''
-from ansible.errors import AnsibleError
-from ansible.plugins.connection import ConnectionBase
-
-DOCUMENTATION = """
-name: tripwire
-short_description: Fails
-description: Fails when it is used.
-options: {}
-"""
-
-
-class Connection(ConnectionBase):
-    transport = "tripwire"
-    has_pipelining = True
-
-    def _trip(self, *arguments, **options):
-        open("@MARK@", "w").close()
-        raise AnsibleError("a connection was opened")
-
-    _connect = exec_command = put_file = fetch_file = _trip
-
-    def close(self):
-        pass
-'''
 
 PLAY = """
 - name: Judge the inventory
@@ -51,11 +26,16 @@ Judge = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def judge(run: Callable[..., subprocess.CompletedProcess[str]], root: Path, tmp_path: Path) -> Judge:
+def judge(
+    tripwire: Callable[[Path, Path], None],
+    run: Callable[..., subprocess.CompletedProcess[str]],
+    root: Path,
+    tmp_path: Path,
+) -> Judge:
     """Run validate_cluster on an inventory (a path, or the content of hosts.yml) over the connection that must not be opened."""
     plugins, mark, play = tmp_path / "connection", tmp_path / "opened", tmp_path / "play.yml"
     plugins.mkdir()
-    (plugins / "tripwire.py").write_text(TRIPWIRE.replace("@MARK@", str(mark)))
+    tripwire(plugins, mark)
     play.write_text(PLAY)
 
     def judger(
@@ -98,9 +78,11 @@ def hosts(**variables: Any) -> dict[str, Any]:
     }
 
 
-def test_the_tripwire_works(run: Callable[..., Any], root: Path, tmp_path: Path) -> None:
+def test_the_tripwire_works(
+    tripwire: Callable[[Path, Path], None], run: Callable[..., Any], root: Path, tmp_path: Path
+) -> None:
     """A module that needs a connection trips it: so its silence elsewhere means something."""
-    (tmp_path / "tripwire.py").write_text(TRIPWIRE.replace("@MARK@", str(tmp_path / "opened")))
+    tripwire(tmp_path, tmp_path / "opened")
     argv = [
         "ansible",
         "localhost",
@@ -128,10 +110,12 @@ def test_shipped_inventories_are_valid(judge: Judge, root: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("shipped", ["minimal", "high_density"])
-def test_the_preflight_playbook_judges_first(run: Callable[..., Any], root: Path, tmp_path: Path, shipped: str) -> None:
+def test_the_preflight_playbook_judges_first(
+    tripwire: Callable[[Path, Path], None], run: Callable[..., Any], root: Path, tmp_path: Path, shipped: str
+) -> None:
     """In the shipped playbook a wrong inventory stops before the first host is contacted."""
     mark = tmp_path / "opened"
-    (tmp_path / "tripwire.py").write_text(TRIPWIRE.replace("@MARK@", str(mark)))
+    tripwire(tmp_path, mark)
     env = {"ANSIBLE_CONNECTION_PLUGINS": str(tmp_path), "ANSIBLE_CONFIG": str(root / "ansible.cfg")}
     wrong = ["-e", "ansible_connection=tripwire", "-e", "cluster_name=Not_A_Label"]
     done = run(
