@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+# A connection that leaves a mark when it is used.
 TRIPWIRE = '''
 from ansible.errors import AnsibleError
 from ansible.plugins.connection import ConnectionBase

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-# A connection that leaves a mark when it is used.
 PLAN = "bare_metal.kubernetes.plan"
 Planner = Callable[..., subprocess.CompletedProcess[str]]
 
