@@ -96,6 +96,10 @@ lab-machines: lab-packages
 e2e: lab-machines ## The scenarios on the lab that protect users most
 	pytest tests/integration -m "lab and not slow" $(PYTEST_ARGS)
 
+.PHONY: test-network
+test-network: lab-machines ## The scenarios of the network: topologies, modes, failovers, firewall (about an hour)
+	pytest tests/integration -m "lab and network" $(PYTEST_ARGS)
+
 .PHONY: e2e-full
 e2e-full: lab-machines ## All scenarios on the lab: breaks, secrets, live settings, one network, repairs (about an hour)
 	pytest tests/integration -m lab $(PYTEST_ARGS)

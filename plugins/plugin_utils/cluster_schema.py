@@ -97,6 +97,15 @@ def load_specs(roles: Path) -> dict[str, dict[str, Option]]:
 # --- words for people
 
 
+#: ``{(variable, value): (why it is refused, what to use)}``: values that other tools know, and that are no slip of the pen.
+REFUSED_CHOICES: Mapping[tuple[str, Any], tuple[str, str]] = {
+    ("cluster_kube_proxy_mode", "ipvs"): (
+        "is deprecated since Kubernetes 1.35 (KEP-5495) and will be removed; it needs strictARP, kube-ipvs0 addresses and iptables beside it",
+        "use nftables, which scales the same way (kernel 5.13 or newer), or iptables; kube-proxy takes the old rules away when its mode changes",
+    ),
+}
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """``did you mean X?`` when a known name is near, else an empty text."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.7)
@@ -437,6 +446,9 @@ def check(option: Option, value: Any, path: str = "", place: str = "", secret: b
         yield finding(f"has {len(value)} characters", f"use at most {LONGEST_TEXT}")
         return
     if option.choices and value not in option.choices:
+        if (option.name, value) in REFUSED_CHOICES:
+            yield finding(*REFUSED_CHOICES[option.name, value])
+            return
         near = suggestion(str(value), map(str, option.choices))
         yield finding(
             f"is not one of {', '.join(map(str, option.choices))}",

@@ -156,6 +156,7 @@ CASES: list[tuple[str, Break, str]] = [
     ("fits_declaration", common(cluster_pods_per_node="lots"), "is a text, must be a whole number"),
     ("fits_declaration", common(cluster_kubernetes_version=1.3), "is a number with a fraction, must be a text"),
     ("fits_declaration", common(cluster_network_plugin="calcio"), "is not one of calico, none"),
+    ("fits_declaration", common(cluster_kube_proxy_mode="ipvs"), "deprecated since Kubernetes 1.35"),
     ("fits_declaration", common(cluster_kubeadm_ignore_preflight_errors=["all"]), "every check of kubeadm"),
     ("known_names", lambda d: d.given.update(cluster_pods_per_nod="x.yml:1"), "is not a variable of the role cluster"),
     ("known_names", lambda d: d.given.update(__cluster_x=""), "computed by a role"),

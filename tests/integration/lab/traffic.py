@@ -1,0 +1,77 @@
+"""Steady traffic from a host of the lab, and what was lost of it: how long a change or a failure is felt."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+# Runs on the host. Each request has a connection of its own, as new clients have; they begin at fixed times, so a slow one delays none.
+ASK = """
+import json, signal, socket, ssl, sys, threading, time, urllib.request
+url, pause, patience = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
+context = ssl._create_unverified_context() if url.startswith('https') else None
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+good, lost, over = [], [], threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: over.set())
+def ask():
+    begun = time.monotonic()
+    try:
+        opener.open(url, timeout=patience).read()
+        good.append(time.monotonic())
+    except OSError as error:
+        lost.append((begun, str(error)))
+begun, number, threads = time.monotonic(), 0, []
+while not over.is_set():
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    threads.append(thread)
+    number += 1
+    over.wait(max(0, begun + number * pause - time.monotonic()))
+for thread in threads:
+    thread.join(patience + 1)
+good.sort()
+points = [begun, *good]
+gaps = [b - a for a, b in zip(points, points[1:])]
+json.dump({'asked': number, 'lost': len(lost), 'longest_gap': max(gaps, default=0), 'first_error': lost[0][1] if lost else ''}, sys.stdout)
+"""
+
+
+@dataclass
+class Felt:
+    """What the clients felt: requests asked and lost, and the longest time (seconds) between two answers."""
+
+    url: str
+    host: str
+    asked: int = 0
+    lost: int = 0
+    longest_gap: float = 0.0
+    first_error: str = ""
+
+    def __str__(self) -> str:
+        error = f" (first: {self.first_error})" if self.lost else ""
+        return f"{self.host} -> {self.url}: {self.lost} of {self.asked} lost, longest gap {self.longest_gap * 1000:.0f} ms{error}"
+
+
+@contextmanager
+def steady(host: str, url: str, *, every: float = 0.1, patience: float = 2.0) -> Iterator[Felt]:
+    """Ask ``url`` from a container of the lab (``bmk-worker1``) every so many seconds; the object is filled in when the block ends."""
+    felt = Felt(url, host)
+    argv = ["podman", "exec", host, "python3", "-c", ASK, url, str(every), str(patience)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield felt
+        finally:
+            subprocess.run(["podman", "exec", host, "pkill", "-TERM", "-f", f"{url} {every} {patience}$"], check=False)
+            told = json.loads(process.communicate(timeout=60)[0])
+    felt.asked, felt.lost, felt.longest_gap = told["asked"], told["lost"], told["longest_gap"]
+    felt.first_error = told["first_error"]
+
+
+@contextmanager
+def steady_from(*sources: tuple[str, str], every: float = 0.1, patience: float = 2.0) -> Iterator[list[Felt]]:
+    """Several of them at once: ``(host, url)`` each."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(steady(host, url, every=every, patience=patience)) for host, url in sources]
