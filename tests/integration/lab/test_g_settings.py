@@ -65,8 +65,8 @@ def asking() -> Iterator[dict[str, int]]:
 
 
 def kubectl(*words: str) -> str:
-    told = runner.on("cp1", "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", *words)
-    return told.rsplit("(stdout)", 1)[1].strip().replace("\\n", "\n")
+    argv = ["podman", "exec", "bmk-cp1", "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", *words]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
 def flags(component: str) -> dict[str, str]:
