@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,7 +15,6 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.bare_metal.kubernetes.plugins.action.validate_cluster import Inventory, outcome
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._atomic import write_atomic
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     addresses,
     capacity_figures,
@@ -28,6 +26,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import BundleError
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster import validate
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import View
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.report_action import write_report
 
 display = Display()
 
@@ -126,7 +125,5 @@ def write(made: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         "html_path": lambda: plan_page.page(made),
     }
     for name, content in contents.items():
-        path = arguments[name]
-        if path:
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-            write_atomic(path, content().encode("utf-8", errors="replace"))
+        if arguments[name]:
+            write_report(arguments[name], content())

@@ -6,38 +6,28 @@
 from __future__ import annotations
 
 import json
-import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._atomic import write_atomic
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import preflight
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.report_action import Report, ReportAction
 
-display = Display()
 
+class ActionModule(ReportAction):
+    """All findings of all machines."""
 
-class ActionModule(ActionBase):
-    """Runs on the controller and opens no connection."""
+    ARGUMENTS: ClassVar[Mapping[str, Any]] = {
+        "hosts": {"type": "dict", "required": True},
+        "groups": {"type": "dict", "default": {}},
+        "max_clock_skew_seconds": {"type": "float", "default": 300.0},
+        "path": {"type": "path", "default": ""},
+    }
 
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    _requires_connection = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return the findings, or fail with every error in the message."""
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, arguments = self.validate_argument_spec(
-            argument_spec={
-                "hosts": {"type": "dict", "required": True},
-                "groups": {"type": "dict", "default": {}},
-                "max_clock_skew_seconds": {"type": "float", "default": 300.0},
-                "path": {"type": "path", "default": ""},
-            }
-        )
-        path, given = arguments["path"], arguments["hosts"]
+    def report(self, arguments: Mapping[str, Any]) -> Report:
+        """Judge every machine, and what only shows when machines are compared."""
+        given = arguments["hosts"]
         hosts = sorted(given)
         if not hosts:
             raise AnsibleActionFail("preflight_report: there is no host to report on; nothing was examined.")
@@ -50,14 +40,10 @@ class ActionModule(ActionBase):
             max_clock_skew_seconds=arguments["max_clock_skew_seconds"],
         )
         findings = preflight.judge(inventory, {host: entry.get("answer") or {} for host, entry in given.items()})
-        display.display(preflight.table(findings, hosts))
-        report = preflight.as_data(findings, hosts)
-        if path:
-            path = os.path.expanduser(path)
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-            write_atomic(path, (json.dumps(report, indent=2) + "\n").encode("utf-8"))
-        result.update(changed=False, **report)
-        if report["error_count"]:
-            # Raised, not returned: so the list is printed line by line.
-            raise AnsibleActionFail(preflight.message(findings, hosts), result=result)
-        return result
+        data = preflight.as_data(findings, hosts)
+        return Report(
+            table=preflight.table(findings, hosts),
+            result=data,
+            files={arguments["path"]: json.dumps(data, indent=2) + "\n"},
+            failure=preflight.message(findings, hosts) if data["error_count"] else "",
+        )

@@ -6,55 +6,41 @@
 from __future__ import annotations
 
 import json
-import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._atomic import write_atomic
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import verification
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.report_action import Report, ReportAction
 
-display = Display()
 
+class ActionModule(ReportAction):
+    """What is true of the cluster."""
 
-class ActionModule(ActionBase):
-    """Runs on the controller and opens no connection."""
+    ARGUMENTS: ClassVar[Mapping[str, Any]] = {
+        "wanted": {"type": "dict", "required": True},
+        "cluster": {"type": "dict", "required": True},
+        "hosts": {"type": "dict", "required": True},
+        "domain": {"type": "str", "default": "cluster.local"},
+        "path": {"type": "path", "default": ""},
+    }
 
-    TRANSFERS_FILES = False
-    _supports_check_mode = True
-    _requires_connection = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        _validated, arguments = self.validate_argument_spec(
-            argument_spec={
-                "wanted": {"type": "dict", "required": True},
-                "cluster": {"type": "dict", "required": True},
-                "hosts": {"type": "dict", "required": True},
-                "domain": {"type": "str", "default": "cluster.local"},
-                "path": {"type": "path", "default": ""},
-            }
-        )
+    def report(self, arguments: Mapping[str, Any]) -> Report:
+        """Judge every statement about the cluster."""
         try:
             wanted = verification.Wanted(**arguments["wanted"])
         except TypeError as error:
             raise AnsibleActionFail(f"verification_report: 'wanted' has a key that is not known: {error}") from error
         rows = verification.judge(wanted, arguments["cluster"], arguments["hosts"], arguments["domain"])
-        display.display(verification.table(rows))
+        data = verification.as_data(rows)
         failed = [row for row in rows if row.result == "failed"]
-        if arguments["path"]:
-            report = {"failed": len(failed), "rows": verification.as_data(rows)}
-            path = os.path.expanduser(arguments["path"])
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-            write_atomic(path, (json.dumps(report, indent=2) + "\n").encode("utf-8"))
-        result.update(changed=False, rows=verification.as_data(rows), failed_count=len(failed))
-        if failed:
-            lines = "\n".join(f"- {row.check}: {row.subject}: {row.detail}" for row in failed)
-            # The table and the message say it all; the rows are in the file, when one is asked for.
-            del result["rows"]
-            result.update(
-                failed=True, msg=f"{len(failed)} of {len(rows)} statements about the cluster are not true:\n{lines}"
-            )
-        return result
+        lines = [f"- {row.check}: {row.subject}: {row.detail}" for row in failed]
+        head = f"{len(failed)} of {len(rows)} statements about the cluster are not true:"
+        return Report(
+            table=verification.table(rows),
+            # The table and the message say it all when it fails; the rows are in the file, when one is asked for.
+            result={"failed_count": len(failed), **({} if failed else {"rows": data})},
+            files={arguments["path"]: json.dumps({"failed": len(failed), "rows": data}, indent=2) + "\n"},
+            failure="\n".join([head, *lines]) if failed else "",
+        )
