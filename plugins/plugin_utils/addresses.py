@@ -21,6 +21,10 @@ else:
     NETADDR_MISSING = None
 
 BITS = {4: 32, 6: 128}
+# Of a node's own range no pod gets the first and the last address (host-local, Cilium's IPAM) and the bridge's, the pods' gateway.
+NODE_RANGE_OVERHEAD = 3
+# kube-controller-manager's default for IPv6; a /64 is more than any node's pods need.
+IPV6_NODE_RANGE = 64
 
 
 class AddressError(ValueError):
@@ -137,6 +141,19 @@ def overlaps(spans: Iterable[Span]) -> Iterator[tuple[Span, Span]]:
 def blocks_in(pool: Span, block_size: int) -> int:
     """How many whole blocks of the prefix length ``block_size`` a pool has; 0 when it is smaller than one."""
     return pool.size >> (BITS[pool.family] - block_size)
+
+
+def node_range(wanted: int, family: int) -> int:
+    """The prefix length of the smallest range of a node that has ``wanted`` addresses for pods, beside those that no pod gets.
+
+    Without a network plugin of ours, the flags of kube-controller-manager, the rules and the plan all take it from here.
+    """
+    return IPV6_NODE_RANGE if family == 6 else BITS[4] - (wanted + NODE_RANGE_OVERHEAD - 1).bit_length()
+
+
+def for_pods(length: int, family: int) -> int:
+    """How many addresses of a node's range of the prefix length ``length`` pods can have."""
+    return max(0, (1 << (BITS[family] - length)) - NODE_RANGE_OVERHEAD)
 
 
 def nth(span: Span, index: int) -> str:

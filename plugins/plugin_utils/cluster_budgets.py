@@ -39,9 +39,6 @@ rule = registry(RULES)
 PODS_PER_NAMESPACE = 3000
 # kube-controller-manager (pkg/controller/nodeipam/ipam/cidrset): a pod network and a node's part of it differ by at most 16 bits.
 NODE_RANGE_BITS = 16
-IPV6_NODE_MASK = 64
-# host-local and bridge take the first and the last address of a node's range, and one for the node.
-NODE_RANGE_OVERHEAD = 3
 # etcd refuses to start with less than five heartbeats to an election, or with an election above 50 s (server/embed/config.go).
 ELECTION_HEARTBEATS, LONGEST_ELECTION_MS = 5, 50_000
 ETCD_RECOMMENDED_GIB = 8
@@ -419,7 +416,7 @@ def node_ranges(view: View) -> Iterator[Problem]:
 
 def _node_range_problems(view: View, pool: Span, pods: int, nodes: int, given: Mapping[str, Any]) -> Iterator[Problem]:
     bits, prefix = addresses.BITS[pool.family], pool.prefix_length or 0
-    computed = 32 - math.ceil(math.log2(2 * pods)) if pool.family == 4 else IPV6_NODE_MASK
+    computed = addresses.node_range(calico.ADDRESSES_PER_POD * pods, pool.family)
     name = f"node-cidr-mask-size-ipv{pool.family}" if len(view.pods) > 1 else "node-cidr-mask-size"
     text = str(given.get(name, computed))
     mask = int(text) if re.fullmatch(r"[0-9]{1,3}", text) else -1
@@ -428,7 +425,7 @@ def _node_range_problems(view: View, pool: Span, pods: int, nodes: int, given: M
         fix = f"use a pod network of /{max(0, computed - (nodes - 1).bit_length())} or shorter, or fewer pods per node"
         yield view.cluster_problem("cluster_pod_cidrs", reason, fix)
         return
-    ranges, usable = 1 << (mask - prefix), (1 << (bits - mask)) - NODE_RANGE_OVERHEAD
+    ranges, usable = 1 << (mask - prefix), addresses.for_pods(mask, pool.family)
     if mask - prefix > NODE_RANGE_BITS:
         reason = f"{pool.text} and a node's /{mask} are {mask - prefix} bits apart, kube-controller-manager allows {NODE_RANGE_BITS}"
         yield view.cluster_problem("cluster_pod_cidrs", reason, f"use /{mask - NODE_RANGE_BITS} or longer")

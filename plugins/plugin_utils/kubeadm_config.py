@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, calico
+
 KUBEADM_API = "kubeadm.k8s.io/v1beta4"
 PKI = "/etc/kubernetes/pki"
 AUDIT_DIRECTORY = "/etc/kubernetes/audit"
@@ -135,14 +137,17 @@ def scaled_qps(base: int, limit: int, pods_per_node: int) -> int:
     return min(limit, base * max(1, math.ceil(pods_per_node / DEFAULT_PODS_PER_NODE)))
 
 
-def node_cidr_mask_size(pods_per_node: int, prefix_length: int) -> int:
-    """Prefix length of a node's IPv4 range that holds twice its pods: an address is not used again at once, so a full node needs the double."""
-    size = 32 - math.ceil(math.log2(2 * pods_per_node))
+def node_cidr_mask_size(pods_per_node: int, prefix_length: int, family: int = 4) -> int:
+    """Prefix length of a node's range that holds twice its pods: an address is not used again at once, so a full node needs the double.
+
+    :raises KubeadmConfigError: the pods' network (``prefix_length``) is smaller than one such range.
+    """
+    size = addresses.node_range(calico.ADDRESSES_PER_POD * pods_per_node, family)
     if size < prefix_length:
         raise KubeadmConfigError(
             f"{pods_per_node} pods a node need a /{size} each, which does not fit the pod range's /{prefix_length}"
         )
-    return min(size, 32)
+    return size
 
 
 def _node_cidr_arguments(cluster: ClusterSettings) -> dict[str, Any]:
@@ -153,7 +158,7 @@ def _node_cidr_arguments(cluster: ClusterSettings) -> dict[str, Any]:
     dual = len(networks) > 1
     found: dict[str, Any] = {"allocate-node-cidrs": True}
     for network in networks:
-        size = node_cidr_mask_size(cluster.pods_per_node, network.prefixlen) if network.version == 4 else 64
+        size = node_cidr_mask_size(cluster.pods_per_node, network.prefixlen, network.version)
         found[f"node-cidr-mask-size-ipv{network.version}" if dual else "node-cidr-mask-size"] = size
     return found
 

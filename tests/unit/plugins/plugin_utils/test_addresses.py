@@ -7,7 +7,7 @@ import itertools
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, calico, kubeadm_config
@@ -182,12 +182,33 @@ def test_the_computed_block_is_the_smallest_of_which_four_hold_twice_the_pods(po
     assert calico.block_size_for(pods) == (max(fitting) if fitting else 20)
 
 
-@given(st.integers(1, 1024), st.integers(16, 24))
+def pod_addresses(network: str) -> int:
+    """Addresses of a node's range for pods, counted: neither the network's own nor the last, and one is the gateway's."""
+    gateway, *others = ipaddress.ip_network(network).hosts()
+    return len([address for address in others if address != gateway])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 2048), st.integers(16, 24))
+@example(128, 16)
+@example(256, 16)
+@example(512, 16)
 def test_a_nodes_range_holds_twice_its_pods(pods: int, prefix: int) -> None:
-    try:
-        mask = kubeadm_config.node_cidr_mask_size(pods, prefix)
-    except kubeadm_config.KubeadmConfigError:
-        assert all(1 << (32 - mask) < 2 * pods for mask in range(prefix, 33))
-    else:
-        fitting = [length for length in range(prefix, 33) if 1 << (32 - length) >= 2 * pods]
-        assert mask == max(fitting)
+    """128, 256 and 512 pods need more than the 256, 512 and 1,024 addresses of a range of which no pod gets three."""
+    fitting = [length for length in range(prefix, 31) if pod_addresses(f"10.0.0.0/{length}") >= 2 * pods]
+    if not fitting:
+        with pytest.raises(kubeadm_config.KubeadmConfigError, match=f"{pods} pods a node need"):
+            kubeadm_config.node_cidr_mask_size(pods, prefix)
+        return
+    mask = kubeadm_config.node_cidr_mask_size(pods, prefix)
+    assert mask == max(fitting)
+    assert addresses.for_pods(mask, 4) == pod_addresses(f"10.0.0.0/{mask}")
+
+
+@pytest.mark.parametrize(
+    ("pods", "length"),
+    [(1, 29), (126, 24), (127, 23), (128, 23), (254, 23), (255, 22), (500, 22), (510, 22), (511, 21)],
+)
+def test_node_ranges(pods: int, length: int) -> None:
+    assert addresses.node_range(calico.ADDRESSES_PER_POD * pods, 4) == length
+    assert addresses.node_range(calico.ADDRESSES_PER_POD * pods, 6) == 64
