@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import preflight
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import preflight, upgrade_steps
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.report_action import Report, ReportAction
 
 
@@ -22,6 +22,17 @@ class ActionModule(ReportAction):
         "hosts": {"type": "dict", "required": True},
         "groups": {"type": "dict", "default": {}},
         "max_clock_skew_seconds": {"type": "float", "default": 300.0},
+        "versions": {
+            "type": "dict",
+            "default": {},
+            "options": {
+                **{name: {"type": "str", "default": ""} for name in ("kubernetes", "etcd", "containerd")},
+                **{
+                    f"known_{name}": {"type": "list", "elements": "str", "default": []}
+                    for name in ("kubernetes", "etcd")
+                },
+            },
+        },
         "path": {"type": "path", "default": ""},
     }
 
@@ -38,6 +49,7 @@ class ActionModule(ReportAction):
             racks={host: entry.get("rack") or "" for host, entry in given.items()},
             node_ips={host: entry.get("node_ip") or "" for host, entry in given.items()},
             max_clock_skew_seconds=arguments["max_clock_skew_seconds"],
+            target=target_of(arguments["versions"]),
         )
         findings = preflight.judge(inventory, {host: entry.get("answer") or {} for host, entry in given.items()})
         data = preflight.as_data(findings, hosts)
@@ -47,3 +59,9 @@ class ActionModule(ReportAction):
             files={arguments["path"]: json.dumps(data, indent=2) + "\n"},
             failure=preflight.message(findings, hosts) if data["error_count"] else "",
         )
+
+
+def target_of(given: Mapping[str, Any]) -> upgrade_steps.Target:
+    """What the run would install, as the rules of steps see it."""
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return upgrade_steps.Target(**values)

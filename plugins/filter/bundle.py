@@ -60,12 +60,18 @@ def bundle_image(manifest: Mapping[str, Any], name: str) -> dict[str, Any]:
         raise AnsibleFilterError(f"bundle_image: {error}") from error
 
 
-def bundle_kubernetes_version(release_set: str, kubernetes_version: str = "") -> str:
-    """The version of Kubernetes that a release set of the lock gives, such as ``v1.36.3``. Needs no bundle."""
+def bundle_target(release_set: str, kubernetes_version: str = "") -> dict[str, Any]:
+    """What preflight compares a live cluster with: ``{kubernetes, etcd, containerd, known_kubernetes: [..], known_etcd: [..]}``. Needs no bundle."""
     try:
-        return load_lock().release(release_set, kubernetes_version).versions["kubernetes"]
+        lock = load_lock()
+        versions = lock.release(release_set, kubernetes_version).versions
+        return {
+            **{name: versions.get(name, "") for name in ("kubernetes", "etcd", "containerd")},
+            "known_kubernetes": list(lock.kubernetes_versions(release_set)),
+            "known_etcd": sorted({lock.release(name).versions["etcd"] for name in lock.release_sets}),
+        }
     except BundleError as error:
-        raise AnsibleFilterError(f"bundle_kubernetes_version: {error}") from error
+        raise AnsibleFilterError(f"bundle_target: {error}") from error
 
 
 class FilterModule:
@@ -77,5 +83,5 @@ class FilterModule:
             "bundle_files": bundle_files,
             "bundle_images": bundle_images,
             "bundle_image": bundle_image,
-            "bundle_kubernetes_version": bundle_kubernetes_version,
+            "bundle_target": bundle_target,
         }

@@ -18,7 +18,7 @@ import time
 import typing as t
 import urllib.parse
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _live_cluster
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _live_cluster, _live_versions
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
 
 Machine = dict[str, t.Any]
@@ -31,8 +31,6 @@ KUBERNETES_PATHS = (
     "/var/lib/kubelet/config.yaml",
     "/var/lib/etcd/member",
 )
-# The kubelet's own credentials: kubeadm leaves them when it ends, and they stay until a reset.
-MEMBER_PATH = "/etc/kubernetes/kubelet.conf"
 OTHER_DISTRIBUTIONS = {
     "k3s": "/etc/rancher/k3s",
     "rke2": "/etc/rancher/rke2",
@@ -279,7 +277,7 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         "listeners": observe_listeners([int(entry["port"]) for entry in requirements.get("ports") or ()]),
         "kubernetes_paths": [path for path in KUBERNETES_PATHS if os.path.exists(path)],
         "other_distributions": sorted(name for name, path in OTHER_DISTRIBUTIONS.items() if os.path.exists(path)),
-        "kubelet_version": member_version() if requirements.get("kubernetes_version") else "",
+        "versions": _live_versions.observe() if requirements.get("live_versions") else {},
         "managed": is_managed(state_dir),
         "network_managers": [name for name in ("systemd-networkd", "NetworkManager") if name in units],
         "firewalls": observe_firewalls(units),
@@ -297,11 +295,6 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         "epoch_seconds_begun": begun,
         "epoch_seconds": time.time(),
     }
-
-
-def member_version(kubeconfig: str = MEMBER_PATH) -> str:
-    """The version of the installed kubelet, such as ``v1.36.3``, of a machine that has joined a cluster; else an empty string."""
-    return _output(["kubelet", "--version"]).strip().rpartition(" ")[2] if os.path.exists(kubeconfig) else ""
 
 
 def is_managed(state_dir: str) -> bool:

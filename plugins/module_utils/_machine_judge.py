@@ -61,7 +61,6 @@ def judge(machine: Machine, requirements: t.Mapping[str, t.Any]) -> list[Problem
         _judge_swap,
         _judge_neighbours,
         _judge_state,
-        _judge_version,
         _judge_live_cluster,
     )
     return [problem for check in checks for problem in check(machine, requirements)]
@@ -385,18 +384,6 @@ def _judge_state(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Pr
             ", ".join(machine["kubernetes_paths"]),
             f"{need['state_dir']} keeps nothing, so this collection did not write them, and it does not take over foreign clusters.",
             "Run 'kubeadm reset' and remove them, if that cluster is not needed any more.",
-        )
-
-
-def _judge_version(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
-    wanted = need.get("kubernetes_version")
-    if wanted and machine["kubelet_version"] not in ("", wanted):
-        yield Problem(
-            "kubernetes_version",
-            f"this node is in a cluster, and the inventory asks for Kubernetes {wanted}",
-            machine["kubelet_version"],
-            "An upgrade has its own order (control planes one minor version at a time, kubelets after them); this run does not keep it.",
-            f"Set cluster_kubernetes_version (or cluster_release_set) back to what gives {machine['kubelet_version']}, or reset the node.",
         )
 
 

@@ -54,7 +54,10 @@ options:
       ports: {description: 'TCP ports (C(port)) that only one process (C(process), at most 15 characters) may listen on.', type: list, elements: dict}
       packages: {description: 'Packages by family (V(debian), V(redhat)); the missing ones are returned, not refused.', type: dict}
       commands: {description: Programs whose paths are returned., type: list, elements: str}
-      kubernetes_version: {description: 'The version that a node of a cluster has to run already, such as V(v1.36.3).', type: str}
+      live_versions:
+        description: >-
+          Return as C(versions) what runs here of Kubernetes, etcd and containerd; judged by M(bare_metal.kubernetes.preflight_report), which sees all hosts.
+        type: bool
       live_cluster:
         description: >-
           What a live cluster cannot change: C(pod_cidrs), C(service_cidrs), C(domain), C(network_plugin), C(etcd_addresses), C(block_size). Compared with the
@@ -125,7 +128,7 @@ REQUIREMENTS = dict(
     ports=dict(type="list", elements="dict"),
     packages=dict(type="dict"),
     commands=dict(type="list", elements="str"),
-    kubernetes_version=dict(type="str"),
+    live_versions=dict(type="bool"),
     live_cluster=dict(type="dict"),
     state_dir=dict(type="str"),
 )

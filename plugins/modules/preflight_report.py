@@ -10,8 +10,9 @@ module: preflight_report
 short_description: Judge all machines together, in one report
 version_added: 0.1.0
 description:
-  - Puts what M(bare_metal.kubernetes.machine_info) found on every host, and what only shows when hosts are compared (duplicates, clocks, kernels, MTU),
-    into one report, prints it, and fails when a host has an error. With C(run_once) that ends the run for all hosts, so nothing is changed anywhere.
+  - Puts what M(bare_metal.kubernetes.machine_info) found on every host, and what only shows when hosts are compared (duplicates, clocks,
+    kernels, MTU, versions), into one report, prints it, and fails when a host has an error. With C(run_once) that ends the run for all hosts,
+    so nothing is changed anywhere.
   - Hosts that were not reached or could not be examined are findings too. C(docs/preflight.md) explains every check.
   - Runs on the controller and opens no connection.
 options:
@@ -31,6 +32,18 @@ options:
     description: A clock that is further off than this is an error; from one second on it is a warning.
     type: float
     default: 300.0
+  versions:
+    description:
+      - What a run would install, as P(bare_metal.kubernetes.bundle_target#filter) gives it. The steps from the versions that live are judged by it;
+        what is empty is not.
+    type: dict
+    default: {}
+    suboptions:
+      kubernetes: {description: Version of Kubernetes., type: str, default: ""}
+      etcd: {description: Version of etcd., type: str, default: ""}
+      containerd: {description: Version of containerd., type: str, default: ""}
+      known_kubernetes: {description: All versions of Kubernetes in the lock file's set., type: list, elements: str, default: []}
+      known_etcd: {description: All versions of etcd in the lock file., type: list, elements: str, default: []}
   path:
     description: File on the controller for the report as JSON; empty writes none.
     type: path

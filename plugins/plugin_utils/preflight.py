@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._machine_judge import ERROR, WARNING, is_reason
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import upgrade_steps
 
 WAIVED = "waived"
 LEVELS = (ERROR, WARNING, WAIVED)
@@ -32,7 +33,6 @@ HOST_CHECKS = (
     "hostname",
     "hostname_resolves",
     "kernel",
-    "kubernetes_version",
     "live_block_size",
     "live_domain",
     "live_etcd",
@@ -56,14 +56,19 @@ HOST_CHECKS = (
 # What the report finds by itself.
 REPORT_CHECKS = (
     "clock_skew",
+    "containerd_version",
     "duplicate_mac",
     "duplicate_machine_id",
     "duplicate_product_uuid",
+    "etcd_version",
     "kernel_differs",
+    "kubernetes_version",
     "mtu_differs",
     "not_examined",
     "os_differs",
     "unreachable",
+    "upgrade_step",
+    "version_skew",
     "waivers",
 )
 CHECKS = tuple(sorted((*HOST_CHECKS, *REPORT_CHECKS)))
@@ -98,7 +103,7 @@ ADDRESSED = re.compile(r"^Task failed: |(?:the )?remote host \"[^\"]*\"")
 
 @dataclass(frozen=True)
 class Inventory:
-    """What the inventory says: hosts to be examined, and by host waivers, racks and addresses; ``groups`` with all their hosts."""
+    """What the inventory says: hosts to be examined, and by host waivers, racks and addresses; ``groups`` with all their hosts; ``target``: versions."""
 
     hosts: Sequence[str]
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -106,6 +111,7 @@ class Inventory:
     racks: Mapping[str, str] = field(default_factory=dict)
     node_ips: Mapping[str, str] = field(default_factory=dict)
     max_clock_skew_seconds: float = 300.0
+    target: upgrade_steps.Target = field(default_factory=upgrade_steps.Target)
 
     def group(self, name: str) -> list[str]:
         return list(self.groups.get(name, ()))
@@ -155,6 +161,7 @@ def judge(inventory: Inventory, answers: Answers) -> list[Finding]:
         *judge_clocks(inventory, answers, machines),
         *judge_pools(inventory, machines),
         *judge_racks(inventory, machines),
+        *judge_versions(inventory, machines),
     )
     found = [
         *host_findings(answers, machines),
@@ -417,6 +424,13 @@ def judge_racks(inventory: Inventory, machines: Machines) -> Iterator[Finding]:
             "Large packets from one to the other are lost without a word, and only they.",
             "Set the same MTU on their interfaces and switch ports.",
         )
+
+
+def judge_versions(inventory: Inventory, machines: Machines) -> Iterator[Finding]:
+    """The steps from the versions that live to those that are wanted. What this collection did not make is ``stale_cluster``'s."""
+    live = {host: machine.get("versions") or {} for host, machine in machines.items() if machine["managed"]}
+    for note in upgrade_steps.judge(inventory.target, live):
+        yield Finding(*note)
 
 
 def _differing(check: str, values: Mapping[str, str], what: str, why: str, fix: str) -> Iterator[Finding]:

@@ -53,14 +53,17 @@ def test_entries_are_plain_data(name: str, argument: Any, expected: Any) -> None
 @pytest.mark.parametrize(
     ("release_set", "wanted", "version"), [("built", "", "v1.36.3"), ("built", "v1.36.1", "v1.36.1")]
 )
-def test_the_version_of_kubernetes_needs_no_bundle(release_set: str, wanted: str, version: str) -> None:
-    assert FILTERS["bundle_kubernetes_version"](release_set, wanted) == version
+def test_the_target_of_a_run_needs_no_bundle(release_set: str, wanted: str, version: str) -> None:
+    target = FILTERS["bundle_target"](release_set, wanted)
+    assert target["kubernetes"] == version in target["known_kubernetes"]
+    assert target["etcd"] in target["known_etcd"]
+    assert target["containerd"].startswith("v2.")
 
 
 @pytest.mark.parametrize(("release_set", "wanted"), [("bilt", ""), ("built", "v1.36.33")])
 def test_an_unknown_version_is_named(release_set: str, wanted: str) -> None:
-    with pytest.raises(AnsibleFilterError, match=r"bundle_kubernetes_version: .*Did you mean"):
-        FILTERS["bundle_kubernetes_version"](release_set, wanted)
+    with pytest.raises(AnsibleFilterError, match=r"bundle_target: .*Did you mean"):
+        FILTERS["bundle_target"](release_set, wanted)
 
 
 @pytest.mark.parametrize(

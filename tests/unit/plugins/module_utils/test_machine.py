@@ -205,16 +205,6 @@ def test_this_very_machine_can_be_looked_at_without_any_tool(monkeypatch: pytest
     assert {"cpus", "endpoint", "disk_qualification"} <= set(found)
 
 
-def test_only_a_node_that_joined_has_a_version_to_keep(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(
-        core, "_output", lambda argv: "Kubernetes v1.36.3\n" if argv == ["kubelet", "--version"] else ""
-    )
-    kubeconfig = tmp_path / "kubelet.conf"
-    assert core.member_version(str(kubeconfig)) == ""
-    kubeconfig.write_text("")
-    assert core.member_version(str(kubeconfig)) == "v1.36.3"
-
-
 def test_active_units_are_those_whose_line_says_so() -> None:
     names = ("systemd-networkd", "NetworkManager", "firewalld", "ufw")
     assert core.parse_units(names, "active\ninactive\nfailed\nactive\n") == ["systemd-networkd", "ufw"]

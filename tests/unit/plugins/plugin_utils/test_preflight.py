@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _live_cluster, _machine_judge
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import preflight as core
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import upgrade_steps
 
 ROOT = Path(__file__).resolve().parents[4]
 HOSTS = ("cp1", "cp2", "cp3", "worker1", "worker2")
@@ -87,6 +88,22 @@ def test_findings_of_hosts_are_put_together_errors_first() -> None:
         ("error", "cpus", ("cp3",)),
         ("warning", "time", ("cp1",)),
         ("waived", "time", ("cp3",)),
+    ]
+
+
+# --- versions -------------------------------------------------------------------------------------------------------------------------------
+
+TARGET = upgrade_steps.Target("v1.36.3", "v3.7.3", "v2.4.2", ("v1.36.3", "v1.35.4"), ("v3.7.3",))
+
+
+def test_steps_are_judged_of_hosts_that_are_ours_and_put_together() -> None:
+    behind = {"managed": True, "versions": {"kubelet": "v1.35.4"}}
+    given = answers(worker1=behind, worker2=behind, cp1={"managed": False, "versions": {"kubelet": "v1.2.3"}})
+    assert found(given, target=TARGET) == [("error", "kubernetes_version", ("worker1", "worker2"))]
+    waived = {"worker1": {"kubernetes_version": "a build of our own"}}
+    assert found(given, target=TARGET, waivers=waived) == [
+        ("error", "kubernetes_version", ("worker2",)),
+        ("waived", "kubernetes_version", ("worker1",)),
     ]
 
 
@@ -443,6 +460,7 @@ def test_every_check_of_the_code_is_in_the_list_and_nothing_else() -> None:
     # These two are made from the names of the variables.
     assert hosts | {"live_pod_cidrs", "live_service_cidrs"} == set(core.HOST_CHECKS)
     own = literals(Path(core.__file__), "Finding", 1) | {"kernel_differs", "os_differs", "mtu_differs"}
+    own |= literals(Path(upgrade_steps.__file__), "Note", 1)
     assert own == set(core.REPORT_CHECKS)
     assert list(core.CHECKS) == sorted({*core.HOST_CHECKS, *core.REPORT_CHECKS})
 
