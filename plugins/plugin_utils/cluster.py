@@ -19,6 +19,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     cluster_budgets,
     cluster_rules,
     cluster_versions,
+    policy_rules,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import (
     ClusterInput,
@@ -29,7 +30,12 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_mode
     some,
 )
 
-RULES: Mapping[str, Rule] = {**cluster_rules.RULES, **cluster_budgets.RULES, **cluster_versions.RULES}
+RULES: Mapping[str, Rule] = {
+    **cluster_rules.RULES,
+    **cluster_budgets.RULES,
+    **cluster_versions.RULES,
+    **policy_rules.RULES,
+}
 
 
 def validate(given: ClusterInput, rules: Mapping[str, Rule] | None = None) -> Report:

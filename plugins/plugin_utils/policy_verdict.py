@@ -318,3 +318,79 @@ def would_be_cut(
         if end:
             found.append((connection, end))
     return found
+
+
+# --- the whole, for the report
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A cluster's pods under the wanted policies, beside those of others that it has."""
+
+    pods: tuple[Pod, ...]
+    rules: Rules
+    wanted: tuple[Object, ...]
+    described: tuple[str, ...]
+    services: tuple[str, ...]
+
+
+def picture(facts: Object, wanted: Iterable[Object]) -> Picture:
+    """Join what ``policy_facts`` read with the objects that are wanted: namespaces that are to be made, policies that replace those of their name."""
+    objects = list(wanted)
+    spaces = [obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"]
+    policies = [obj for obj in objects if obj["kind"] == "NetworkPolicy"]
+    labels = {name: {"kubernetes.io/metadata.name": name} for name in spaces}
+    names = {(policy["metadata"]["namespace"], policy["metadata"]["name"]) for policy in policies}
+    # Policies add up: one that somebody else wrote in a described namespace opens what it says.
+    others = [
+        policy
+        for policy in facts["policies"]
+        if (policy["metadata"]["namespace"], policy["metadata"]["name"]) not in names
+    ]
+    return Picture(
+        tuple(map(pod_of, facts["pods"])),
+        Rules([*policies, *others], {**labels, **facts["namespaces"]}),
+        tuple(policies),
+        tuple(sorted(spaces)),
+        tuple(facts["services"]),
+    )
+
+
+def trials_of(
+    facts: Object, wanted: Iterable[Object], api: Iterable[str] = (), api_port: int = 6443, limit: int = 400
+) -> list[Trial]:
+    """All trials for a cluster: between its workloads, and from described ones to the API, which few need."""
+    seen = picture(facts, wanted)
+    found = trials(seen.pods, seen.rules, seen.described, limit)
+    sources = [pod for pod in _one_of_each(seen.pods) if pod.namespace in seen.described]
+    for source in sources:
+        for address in api:
+            connection = Connection(source, address, "TCP", api_port)
+            if _families(source) & {ipaddress.ip_address(address).version}:
+                found.append(Trial(connection, address, not seen.rules.cut_by(connection)))
+    return found
+
+
+def trials_from(found: Iterable[Trial], node: str) -> list[dict[str, Any]]:
+    """The trials whose source runs on one node, as ``policy_probe`` takes them."""
+    return [
+        {
+            "id": trial.id,
+            "namespace": trial.connection.source.namespace,
+            "pod": trial.connection.source.name,
+            "address": trial.address,
+            "port": trial.connection.port,
+            "passes": trial.passes,
+        }
+        for trial in found
+        if isinstance(trial.connection.source, Pod) and trial.connection.source.node == node
+    ]
+
+
+def left_over(facts: Object, wanted: Iterable[Object]) -> list[str]:
+    """Policies in described namespaces that the description does not make: they open more than is described, or less."""
+    objects = list(wanted)
+    mine = {(obj["metadata"].get("namespace", ""), obj["metadata"]["name"]) for obj in objects}
+    spaces = {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"}
+    found = [(entry["metadata"]["namespace"], entry["metadata"]["name"]) for entry in facts["policies"]]
+    return sorted(f"{space}/{name}" for space, name in found if space in spaces and (space, name) not in mine)

@@ -152,6 +152,9 @@ def said(**values: Any) -> Break:
 
 
 CASES: list[tuple[str, Break, str]] = [
+    ("described_policies", common(cluster_network_policies={"kube-system": {}}), "own parts"),
+    ("described_policies", common(cluster_network_policies={"shop": {"flows": [{"from": {}, "to": {}}]}}), "is {}"),
+    ("described_policies", plain(cluster_network_policies={"shop": {}}), "-> warning is enforced by the network plugin"),
     ("evaluable", lambda d: d.failures.update(cluster_domain="'nope' is undefined"), "cannot be evaluated: 'nope' is undefined"),
     ("fits_declaration", common(cluster_pods_per_node="lots"), "is a text, must be a whole number"),
     ("fits_declaration", common(cluster_kubernetes_version=1.3), "is a number with a fraction, must be a text"),
