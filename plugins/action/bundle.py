@@ -21,6 +21,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_lock 
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_make import ComponentSource, make_bundle
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import (
+    DEFAULT_FEATURES,
     BundleError,
     resolve_cache_dir,
 )
@@ -33,6 +34,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "cache_dir": {"type": "str", "default": ""},
     "architecture": {"type": "str", "choices": list(ARCHITECTURES), "default": "amd64"},
     "kubernetes_version": {"type": "str", "default": ""},
+    "features": {"type": "list", "elements": "str", "default": list(DEFAULT_FEATURES)},
     "components": {"type": "list", "elements": "str", "default": []},
     "debian_mirror": {"type": "str", "default": ""},
 }
@@ -74,7 +76,7 @@ class ActionModule(ActionBase):
         say = self._display.display
         try:
             lock = load_lock()
-            release = lock.release(arguments["release_set"], arguments["kubernetes_version"])
+            release = lock.release(arguments["release_set"], arguments["kubernetes_version"], arguments["features"])
             source_of = source_chooser(arguments, lock, release, store, say)
             outcome = make_bundle(
                 release, arguments["architecture"], arguments["source"], source_of, store, say, arguments["components"]

@@ -222,7 +222,7 @@ class Inventory:
 def _unbuildable(lock: bundle_lock.Lock) -> Iterator[tuple[str, str]]:
     for name in lock.release_sets:
         try:
-            for component, version in lock.release(name).versions.items():
+            for component, version in lock.release(name, features=lock.features).versions.items():
                 lock.build_recipe(component, version)
         except BundleError as error:
             yield name, str(error)
@@ -231,7 +231,7 @@ def _unbuildable(lock: bundle_lock.Lock) -> Iterator[tuple[str, str]]:
 def _images(lock: bundle_lock.Lock, release_set: str, buildable: bool) -> frozenset[str]:
     """The last two parts of the names of a release set's images, compiled when the set can be compiled, else as they are published."""
     found: set[str] = set()
-    for component, version in lock.release(release_set).versions.items():
+    for component, version in lock.release(release_set, features=lock.features).versions.items():
         if buildable or not lock.has_upstream(component):
             found |= {image.name for image in lock.build_recipe(component, version).images}
         else:

@@ -27,6 +27,11 @@ options:
     type: str
     choices: [amd64, arm64]
     default: amd64
+  features:
+    description: What the bundle was made with, as M(bare_metal.kubernetes.bundle) was asked.
+    type: list
+    elements: str
+    default: [calico]
   cache_dir:
     description: The controller's cache. Empty means C($BARE_METAL_KUBERNETES_CACHE), else C(~/.cache/bare_metal_kubernetes).
     type: str
@@ -76,6 +81,7 @@ class LookupModule(LookupBase):
                 self.get_option("release_set"),
                 self.get_option("architecture"),
                 self.get_option("kubernetes_version"),
+                self.get_option("features"),
             )
             return [load_manifest(path).to_dict()]
         except BundleError as error:

@@ -47,6 +47,13 @@ options:
     description: A Kubernetes version of the release set. Empty means the set's default.
     type: str
     default: ''
+  features:
+    description:
+      - What the bundle has besides what every cluster needs, by the lock's components with a C(feature).
+      - A bundle with other features than the default has a directory of its own.
+    type: list
+    elements: str
+    default: [calico]
   components:
     description: Only these components. Fills the cache but writes no manifest, for it would be incomplete.
     type: list
@@ -103,6 +110,7 @@ manifest:
     release_set: {description: Name of the release set, type: str}
     architecture: {description: Architecture of the nodes, type: str}
     source: {description: Where the run brought it from, type: str}
+    features: {description: What was asked for with O(features), type: list, elements: str}
     versions: {description: Version of each component, type: dict}
     files:
       description: Files by C(name), C(component), C(version), C(sha256) (hex), C(size) (bytes), C(source).

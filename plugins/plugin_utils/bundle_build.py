@@ -9,8 +9,11 @@ tools (the compiled programs, as blobs), bases (Debian layers), component (files
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,6 +34,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_lock 
     BuildImage,
     BuildRecipe,
     Lock,
+    Patch,
     Release,
     Tree,
 )
@@ -106,6 +110,7 @@ class BuildSource:
             self._architecture,
             self._go.version,
             source_hash(self._directory(recipe)),
+            *([asdict(patch) for patch in recipe.patches]),
         )
 
     def _base_key(self, name: str) -> str:
@@ -150,15 +155,8 @@ class BuildSource:
             return known
         recipe = self._recipe(component, version)
         self._say(f"bundle: {component} {version}: compiling {', '.join(sorted(recipe.tools))}")
-        with self._store.workspace(f"go-{component}") as output:
-            run_go(
-                self._go,
-                build_arguments(recipe, output),
-                self._directory(recipe),
-                self._environment,
-                component,
-                self._say,
-            )
+        with self._store.workspace(f"go-{component}") as output, self._sources(component, recipe) as directory:
+            run_go(self._go, build_arguments(recipe, output), directory, self._environment, component, self._say)
             tools = {
                 name: self._store.add_file(output / executable_name(package)) for name, package in recipe.tools.items()
             }
@@ -172,13 +170,28 @@ class BuildSource:
         arguments = ["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", recipe.module]
         return Path(run_go(self._go, arguments, directory, self._environment, component, self._say).strip())
 
+    @contextlib.contextmanager
+    def _sources(self, component: str, recipe: BuildRecipe) -> Iterator[Path]:
+        """The directory to compile in: the recipe's, or with patches a copy of it whose ``go.mod`` names a changed copy of the module."""
+        if not recipe.patches:
+            yield self._directory(recipe)
+            return
+        module = self._module_directory(component, recipe)
+        with self._store.workspace(f"patched-{component}") as workspace:
+            patched_module(module, workspace / "module", recipe.patches)
+            shutil.copytree(self._directory(recipe), workspace / "build")
+            with (workspace / "build" / "go.mod").open("a", encoding="utf-8") as stream:
+                # A relative path: the programs carry it.
+                stream.write(f"\nreplace {recipe.module} => ../module\n")
+            yield workspace / "build"
+
     # Components
 
     def produce(self, component: str, version: str) -> ComponentResult:
         """Compile what is not compiled, then make files and images of it."""
         recipe = self._recipe(component, version)
         tools = {name: self.tools(name, self._version(name, component)) for name in _lenders(component, recipe)}
-        needs_module = any(item.startswith("module:") for item in recipe.files.values()) or any(
+        needs_module = any(not item.startswith("tool:") for item in recipe.files.values()) or any(
             image.trees for image in recipe.images
         )
         module = self._module_directory(component, recipe) if needs_module else Path()
@@ -202,6 +215,11 @@ class BuildSource:
         kind, _colon, rest = item.partition(":")
         if kind == "tool":
             blob, source = tools[component][rest], _origin(recipe, recipe.tools[rest])
+        elif kind == "archive":
+            directory = _inside(module, rest)
+            entries = tree_entries(Tree(rest, f"/{directory.name}"), directory)
+            blob = store_layer(self._store, with_parents(entries)).blob
+            source = f"{_origin(recipe, recipe.module)}/{rest}"
         else:
             blob, source = self._store.add_file(_inside(module, rest)), f"{_origin(recipe, recipe.module)}/{rest}"
         return BundleFile(name, component, version, blob.sha256, blob.size, source)
@@ -271,6 +289,32 @@ def _inside(module: Path, path: str) -> Path:
     return found
 
 
+def patched_module(module: Path, target: Path, patches: Sequence[Patch]) -> None:
+    """Copy a module (hard links where the file system has them) and change it; the module cache stays as it is."""
+    changed: dict[str, str] = {}
+    for patch in patches:
+        text = changed.get(patch.file) or _inside(module, patch.file).read_text(encoding="utf-8")
+        if text.count(patch.find) != 1:
+            raise BundleError(
+                f"The lock changes {patch.file} of the Go module in {module}, but what it looks for is there {text.count(patch.find)} "
+                "times and not once: the lock does not fit this version."
+            )
+        changed[patch.file] = text.replace(patch.find, patch.replace)
+
+    def link(source: str, destination: str) -> None:
+        try:
+            os.link(source, destination)
+        except OSError:
+            shutil.copyfile(source, destination)
+
+    shutil.copytree(module, target, copy_function=link)
+    for directory in (target, *(path for path in target.rglob("*") if path.is_dir())):
+        directory.chmod(0o755)
+    for name, text in changed.items():
+        (target / name).unlink()
+        (target / name).write_text(text, encoding="utf-8")
+
+
 def image_entries(
     image: BuildImage, component: str, tools: dict[str, dict[str, Blob]], module: Path, store: BlobStore
 ) -> list[Entry]:
@@ -297,8 +341,13 @@ def _is_git(path: Path) -> bool:
 
 
 def tree_entries(tree: Tree, directory: Path) -> list[Entry]:
-    """The files below a directory of a module, with ``remove`` cut out; directories that would be empty are kept."""
+    """The files below a directory of a module, with ``remove`` cut out; directories that would be empty are kept.
+
+    A single file becomes the file ``tree.to``.
+    """
     entries = []
+    if directory.is_file():
+        return [_tree_entry(tree, directory, tree.to, directory.name)]
     for path in sorted(directory.rglob("*")):
         relative = path.relative_to(directory).as_posix()
         if path.is_dir():
@@ -307,9 +356,13 @@ def tree_entries(tree: Tree, directory: Path) -> list[Entry]:
             continue
         if _is_git(path):
             continue
-        content = path.read_bytes()
-        if tree.remove:
-            content = re.sub(tree.remove.encode(), b"", content)
-        executable = content.startswith(b"#!") or relative in tree.executable
-        entries.append(Entry(f"{tree.to}/{relative}", 0o755 if executable else 0o644, content=content))
+        entries.append(_tree_entry(tree, path, f"{tree.to}/{relative}", relative))
     return entries
+
+
+def _tree_entry(tree: Tree, path: Path, target: str, relative: str) -> Entry:
+    content = path.read_bytes()
+    if tree.remove:
+        content = re.sub(tree.remove.encode(), b"", content)
+    executable = content.startswith(b"#!") or relative in tree.executable
+    return Entry(target, 0o755 if executable else 0o644, content=content)

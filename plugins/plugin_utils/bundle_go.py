@@ -138,9 +138,12 @@ def build_environment(cache_dir: Path, architecture: str, base: Mapping[str, str
 
 def build_arguments(recipe: BuildRecipe, output: Path | str) -> list[str]:
     """Arguments of ``go`` that compile all tools of a recipe into ``output``. Equal recipes give equal arguments."""
-    linker = ["-s", "-w", *(f"-X={name}={value}" for name, value in sorted(recipe.variables.items()))]
+    variables = (f"-X={name}={value}" for name, value in sorted(recipe.variables.items()))
+    # go splits the text at blanks, but not within quotes.
+    linker = ["-s", "-w", *(f"'{text}'" if " " in text else text for text in variables)]
     return [
         *("build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", " ".join(linker), "-o", f"{output}/"),
+        *(("-tags", ",".join(recipe.tags)) if recipe.tags else ()),
         *sorted(set(recipe.tools.values())),
     ]
 

@@ -22,7 +22,11 @@ try:
 except ImportError:  # ansible-test imports plugins without third-party libraries; parse_lock tells users
     Draft202012Validator = None
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import BundleError, unknown_name
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import (
+    DEFAULT_FEATURES,
+    BundleError,
+    unknown_name,
+)
 
 ARCHITECTURES = ("amd64", "arm64")
 BUNDLE_FILES = Path(__file__).resolve().parents[2] / "roles" / "bundle" / "files"
@@ -86,10 +90,16 @@ SCHEMA: dict[str, Any] = _object(
         _object(
             ["description", "versions"],
             description=_STRING,
+            feature=_STRING,
             build=_object(
                 ["tools"],
                 directory=_STRING,
                 module=_STRING,
+                tags=_STRINGS,
+                patches={
+                    "type": "array",
+                    "items": _object(["file", "find", "replace"], file=_STRING, find=_STRING, replace=_STRING),
+                },
                 tools=_map(_STRING),
                 variables=_map(_STRING),
                 files=_map(_STRING),
@@ -173,12 +183,23 @@ class BuildImage:
 
 
 @dataclass(frozen=True)
+class Patch:
+    """A change of the component's own module: the one place in ``file`` that reads ``find`` becomes ``replace``."""
+
+    file: str
+    find: str
+    replace: str
+
+
+@dataclass(frozen=True)
 class BuildRecipe:
     """How a component is compiled.
 
     ``directory`` (below ``roles/bundle/files``) has ``go.mod`` and ``go.sum`` and, for programs of our own, the sources.
     ``tools`` maps the name of a binary to its main package, ``variables`` what the linker sets (``-X``).
-    ``files`` maps names of bundle files to ``tool:<binary>`` or ``module:<path in the Go module>``.
+    ``files`` maps names of bundle files to ``tool:<binary>``, ``module:<path in the Go module>`` or
+    ``archive:<directory of the Go module>`` (a gzipped tar with that directory's last part as its top).
+    ``tags`` are build tags. With ``patches`` a changed copy of the module is compiled.
     """
 
     directory: str
@@ -189,6 +210,8 @@ class BuildRecipe:
     files: Mapping[str, str]
     images: tuple[BuildImage, ...]
     disk_mib: int
+    tags: tuple[str, ...] = ()
+    patches: tuple[Patch, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -222,11 +245,12 @@ class Base:
 
 @dataclass(frozen=True)
 class Release:
-    """One release set with one version of Kubernetes."""
+    """One release set with one version of Kubernetes and some features. ``is_default``: it is the set's own version."""
 
     name: str
     versions: Mapping[str, str]
     is_default: bool
+    features: tuple[str, ...] = DEFAULT_FEATURES
 
 
 class Lock:
@@ -245,8 +269,20 @@ class Lock:
         """The versions of Kubernetes that a release set knows."""
         return tuple(self._data["release_sets"][release_set]["kubernetes_versions"])
 
-    def release(self, name: str, kubernetes_version: str = "") -> Release:
-        """A release set; ``kubernetes_version`` steps Kubernetes back to another version that the set knows."""
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of what a bundle has only when it is asked for: network plugins."""
+        found = {entry["feature"] for entry in self._data["components"].values() if "feature" in entry}
+        return tuple(sorted(found.union(DEFAULT_FEATURES)))
+
+    def release(self, name: str, kubernetes_version: str = "", features: Sequence[str] = DEFAULT_FEATURES) -> Release:
+        """A release set; ``kubernetes_version`` steps Kubernetes back to another version that the set knows.
+
+        Components of a feature that is not among ``features`` are left out.
+        """
+        for feature in features:
+            if feature not in self.features:
+                raise unknown_name("feature of a bundle", feature, self.features)
         if name not in self._data["release_sets"]:
             raise unknown_name("release set", name, self.release_sets)
         entry = self._data["release_sets"][name]
@@ -256,7 +292,12 @@ class Lock:
             raise unknown_name(
                 f"Kubernetes version for the release set {name!r}:", version, entry["kubernetes_versions"]
             )
-        return Release(name, {**entry["versions"], "kubernetes": version}, version == default)
+        versions = {
+            component: found
+            for component, found in {**entry["versions"], "kubernetes": version}.items()
+            if self._data["components"][component].get("feature") in (None, *features)
+        }
+        return Release(name, versions, version == default, tuple(sorted(features)))
 
     def base(self, name: str) -> Base:
         """A Debian base by its name."""
@@ -288,6 +329,8 @@ class Lock:
             files={key: fill(value) for key, value in recipe.get("files", {}).items()},
             images=tuple(_build_image(image, fill) for image in recipe.get("images", ())),
             disk_mib=recipe.get("disk_mib", 1024),
+            tags=tuple(recipe.get("tags", ())),
+            patches=tuple(Patch(**patch) for patch in recipe.get("patches", ())),
         )
 
     def has_upstream(self, component: str) -> bool:
@@ -528,12 +571,14 @@ def _build_problems(name: str, build: Mapping[str, Any], data: Mapping[str, Any]
     for file, source in build.get("files", {}).items():
         kind, _colon, rest = source.partition(":")
         path = f"components.{name}.build.files.{file}"
-        if kind not in ("tool", "module") or not rest:
-            problems.append(f"{path}: {source!r} is neither tool:<binary> nor module:<path>")
+        if kind not in ("tool", "module", "archive") or not rest:
+            problems.append(f"{path}: {source!r} is none of tool:<binary>, module:<path>, archive:<directory>")
         elif kind == "tool" and rest not in build["tools"]:
             problems.append(f"{path}: there is no tool {rest!r}")
-        elif kind == "module" and not build.get("module"):
+        elif kind != "tool" and not build.get("module"):
             problems.append(f"{path}: the component has no module")
+    if build.get("patches") and not build.get("module"):
+        problems.append(f"components.{name}.build.patches: the component has no module")
     for index, image in enumerate(build.get("images", ())):
         problems += _image_problems(f"components.{name}.build.images.{index}", image, build, data)
     return problems

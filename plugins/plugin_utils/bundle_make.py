@@ -186,6 +186,7 @@ def make_bundle(
             images=tuple(
                 sorted((image for name in components for image in results[name].images), key=attrgetter("name"))
             ),
+            features=release.features,
         )
         if only:
             return Outcome(bool(missing), manifest, None)
@@ -206,9 +207,9 @@ def check_unique(manifest: Manifest) -> None:
 
 def write_manifest(cache_dir: Path, release: Release, architecture: str, manifest: Manifest) -> tuple[Path, bool]:
     """Write the manifest under its full name and, for the set's default version, under the short one too."""
-    path = manifest_path(cache_dir, release.name, architecture, release.versions["kubernetes"])
+    path = manifest_path(cache_dir, release.name, architecture, release.versions["kubernetes"], release.features)
     written = write_json(path, manifest.to_dict())
     if release.is_default:
-        path = manifest_path(cache_dir, release.name, architecture)
+        path = manifest_path(cache_dir, release.name, architecture, "", release.features)
         written = write_json(path, manifest.to_dict()) or written
     return path, written

@@ -5,7 +5,7 @@
 
 Pure but for :func:`load_manifest`. The JSON form is the contract with the roles (docs/architecture.md, section 4)::
 
-    {"schema": 1, "release_set": str, "architecture": str, "source": "upstream|mirror|build",
+    {"schema": 1, "release_set": str, "architecture": str, "source": "upstream|mirror|build", "features": [str],
      "versions": {component: version},
      "files":  [{"name", "component", "version", "sha256" (hex), "size" (bytes), "source"}],
      "images": [{"name", "tag", "digest" ("sha256:hex" of the image manifest), "size" (bytes of all blobs),
@@ -25,6 +25,8 @@ from typing import Any
 
 SCHEMA = 1
 CACHE_VARIABLE = "BARE_METAL_KUBERNETES_CACHE"
+# What a bundle has besides what every cluster needs; a bundle with these has no word for it in its name.
+DEFAULT_FEATURES = ("calico",)
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -73,6 +75,7 @@ class Manifest:
     versions: Mapping[str, str]
     files: tuple[BundleFile, ...]
     images: tuple[BundleImage, ...]
+    features: tuple[str, ...] = DEFAULT_FEATURES
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form; entries sorted by name, so that equal bundles are equal texts."""
@@ -81,6 +84,7 @@ class Manifest:
             "release_set": self.release_set,
             "architecture": self.architecture,
             "source": self.source,
+            "features": sorted(self.features),
             "versions": dict(sorted(self.versions.items())),
             "files": [asdict(entry) for entry in sorted(self.files, key=lambda entry: entry.name)],
             "images": [
@@ -112,14 +116,27 @@ def resolve_cache_dir(value: str | os.PathLike[str] | None) -> Path:
     return Path(os.path.expandvars(os.fspath(value))).expanduser()
 
 
-def bundle_name(release_set: str, architecture: str, kubernetes_version: str = "") -> str:
-    """Directory name of a bundle below ``<cache>/bundle``; without a version it is the set's default one."""
-    return "-".join(part for part in (release_set, architecture, kubernetes_version) if part)
+def bundle_name(
+    release_set: str, architecture: str, kubernetes_version: str = "", features: Iterable[str] = DEFAULT_FEATURES
+) -> str:
+    """Directory name of a bundle below ``<cache>/bundle``; without a version it is the set's default one.
+
+    ``built-amd64`` has :data:`DEFAULT_FEATURES`, ``built-amd64+cilium`` has Cilium, ``built-amd64+none`` no network plugin.
+    """
+    name = "-".join(part for part in (release_set, architecture, kubernetes_version) if part)
+    wanted = sorted(set(features))
+    return name if wanted == sorted(DEFAULT_FEATURES) else f"{name}+{'+'.join(wanted) or 'none'}"
 
 
-def manifest_path(cache_dir: Path, release_set: str, architecture: str, kubernetes_version: str = "") -> Path:
+def manifest_path(
+    cache_dir: Path,
+    release_set: str,
+    architecture: str,
+    kubernetes_version: str = "",
+    features: Iterable[str] = DEFAULT_FEATURES,
+) -> Path:
     """Where the manifest of a bundle is. The default version's is written under both names, so readers need no lock."""
-    return cache_dir / "bundle" / bundle_name(release_set, architecture, kubernetes_version) / "manifest.json"
+    return cache_dir / "bundle" / bundle_name(release_set, architecture, kubernetes_version, features) / "manifest.json"
 
 
 def parse_manifest(data: Any) -> Manifest:
@@ -139,6 +156,7 @@ def parse_manifest(data: Any) -> Manifest:
             versions={str(key): str(value) for key, value in data["versions"].items()},
             files=tuple(BundleFile(**entry) for entry in data["files"]),
             images=tuple(BundleImage(**{**entry, "blobs": tuple(entry["blobs"])}) for entry in data["images"]),
+            features=tuple(map(str, data.get("features", DEFAULT_FEATURES))),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise BundleError(f"The bundle manifest is not complete: {error!r}. Run the bundle playbook again.") from error

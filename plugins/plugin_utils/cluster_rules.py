@@ -215,6 +215,7 @@ BUNDLE_VARIABLES = (
     "cluster_bundle_registry",
     "cluster_bundle_source",
     "cluster_kubernetes_version",
+    "cluster_network_plugin",
     "cluster_release_set",
 )
 

@@ -19,6 +19,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_go im
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_lock import (
     BuildImage,
     Lock,
+    Patch,
     Tree,
     parse_lock,
 )
@@ -108,6 +109,7 @@ def set_in(data: dict[str, Any], path: str, value: Any) -> None:
     ("path", "value", "changed"),
     [
         ("components/kubernetes/build/variables", {"main.version": "x"}, {"kubernetes", "borrower"}),
+        ("components/kubernetes/build/tags", ["osusergo"], {"kubernetes", "borrower"}),
         ("components/kubernetes/build/files", {}, {"kubernetes"}),
         ("components/kubernetes/build/images/0/user", "5", {"kubernetes"}),
         ("components/borrower/build/images/0/command", ["x"], {"borrower"}),
@@ -217,3 +219,87 @@ def test_a_tree_that_the_module_does_not_have_is_told(tmp_path: Path) -> None:
     image = BuildImage("x.example/x", "v1", trees=(Tree("absent", "/etc"),))
     with pytest.raises(BundleError, match="has no absent: the lock does not fit"):
         subject.image_entries(image, "x", {"x": {"x": Blob("0" * 64, 1)}}, tmp_path, BlobStore(tmp_path))
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    """A module as it lies in the module cache: read-only."""
+    directory = tmp_path / "module"
+    (directory / "chart" / "templates").mkdir(parents=True)
+    (directory / "chart" / "Chart.yaml").write_text("name: chart\n")
+    (directory / "chart" / "templates" / "run.sh").write_text("#!/bin/sh\n")
+    (directory / "main.go").write_text("one\ntwo\n")
+    for path in sorted(directory.rglob("*"), reverse=True):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    return directory
+
+
+def test_a_patch_changes_a_copy_of_the_module_only(module: Path, tmp_path: Path) -> None:
+    subject.patched_module(module, tmp_path / "copy", [Patch("main.go", "one", "1"), Patch("main.go", "two", "2")])
+    assert (tmp_path / "copy" / "main.go").read_text() == "1\n2\n"
+    assert (tmp_path / "copy" / "chart" / "Chart.yaml").read_text() == "name: chart\n"
+    assert (module / "main.go").read_text() == "one\ntwo\n"
+    shutil.rmtree(tmp_path / "copy")
+
+
+@pytest.mark.parametrize(("find", "times"), [("three", 0), ("o", 2)])
+def test_a_patch_that_does_not_fit_is_refused(module: Path, tmp_path: Path, find: str, times: int) -> None:
+    with pytest.raises(BundleError, match=rf"main\.go .* is there {times} times and not once"):
+        subject.patched_module(module, tmp_path / "copy", [Patch("main.go", find, "x")])
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_patched_module_is_compiled_through_a_replaced_go_mod(
+    module: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = lock_data()
+    data["components"]["kubernetes"]["build"] |= {
+        "module": "example.org/tool",
+        "patches": [{"file": "main.go", "find": "one", "replace": "1"}],
+    }
+    made = source(data, files, store := BlobStore(tmp_path / "cache"))
+    assert made.key("kubernetes", "v1.0.0") != source(lock_data(), files, store).key("kubernetes", "v1.0.0")
+    monkeypatch.setattr(made, "_module_directory", lambda component, recipe: module)
+    seen = {}
+
+    def run_go(go: Go, arguments: list[str], directory: Path, *rest: Any) -> str:
+        seen["go.mod"] = (directory / "go.mod").read_text()
+        seen["main.go"] = (directory / ".." / "module" / "main.go").read_text()
+        output = Path(arguments[arguments.index("-o") + 1])
+        (output / "tool").write_text("program")
+        return ""
+
+    monkeypatch.setattr(subject, "run_go", run_go)
+    store.prepare()
+    made.tools("kubernetes", "v1.0.0")
+    assert seen["go.mod"].endswith("\nreplace example.org/tool => ../module\n")
+    assert seen["main.go"] == "1\ntwo\n"
+    assert (files / "go/tool/go.mod").read_text().count("replace") == 0
+    assert not list(store.tmp.iterdir())
+
+
+def test_an_archive_is_a_directory_of_the_module_below_its_own_name(
+    module: Path, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = lock_data()
+    data["components"]["kubernetes"]["build"] |= {
+        "module": "example.org/tool",
+        "files": {"chart.tgz": "archive:chart"},
+        "images": [],
+    }
+    data["components"]["borrower"]["build"]["images"] = []
+    made = source(data, files, store := BlobStore(tmp_path / "cache"))
+    store.prepare()
+    monkeypatch.setattr(made, "_module_directory", lambda component, recipe: module)
+    monkeypatch.setattr(made, "tools", lambda component, version: {})
+    first, second = (made.produce("kubernetes", "v1.0.0").files for _time in range(2))
+    assert first == second
+    assert first[0].source == "go:example.org/tool@v1.0.0/chart"
+    with tarfile.open(store.path(first[0].sha256)) as archive:
+        members = {info.name: (info.mode, info.mtime) for info in archive.getmembers() if info.isfile()}
+    assert members == {"chart/Chart.yaml": (0o644, 0), "chart/templates/run.sh": (0o755, 0)}
+
+
+def test_a_tree_that_is_one_file_becomes_that_file(module: Path) -> None:
+    entries = subject.tree_entries(Tree("chart/templates/run.sh", "/run.sh"), module / "chart/templates/run.sh")
+    assert [(entry.path, entry.mode, entry.content) for entry in entries] == [("/run.sh", 0o755, b"#!/bin/sh\n")]

@@ -87,6 +87,20 @@ def test_the_shipped_lock_is_right() -> None:
             assert not lock.release(name, version).is_default
 
 
+@pytest.mark.parametrize("release_set", SHIPPED["release_sets"])
+def test_a_bundle_has_the_network_plugin_that_is_asked_for_and_no_other(release_set: str) -> None:
+    lock = load_lock()
+    assert lock.features == ("calico", "cilium")
+    with_calico = lock.release(release_set)
+    with_cilium = lock.release(release_set, features=["cilium"])
+    assert set(with_calico.versions) - set(with_cilium.versions) == {"calico"}
+    assert set(with_cilium.versions) - set(with_calico.versions) == {"cilium", "helm"}
+    assert set(lock.release(release_set, features=[]).versions) == set(with_calico.versions) & set(with_cilium.versions)
+    assert with_cilium.features == ("cilium",)
+    with pytest.raises(BundleError, match=r"Unknown feature of a bundle 'cilum'\. Did you mean 'cilium'\?"):
+        lock.release(release_set, features=["cilum"])
+
+
 STABLE = SHIPPED["release_sets"]["stable"]
 
 
@@ -94,7 +108,7 @@ STABLE = SHIPPED["release_sets"]["stable"]
 @pytest.mark.parametrize("version", STABLE["kubernetes_versions"])
 def test_the_stable_set_can_be_downloaded_as_a_whole(version: str, architecture: str) -> None:
     lock = load_lock()
-    release = lock.release("stable", version)
+    release = lock.release("stable", version, lock.features)
     lock.check_pinned(release, architecture)
     pinned = {name for name in release.versions if lock.has_upstream(name)}
     assert set(release.versions) - pinned == {"echo-server"}
@@ -210,7 +224,12 @@ def test_the_required_toolchain_can_compile_every_go_mod() -> None:
         ),
         ("components.kubernetes.versions.v1.36.3.sha256.sparc", {}, "sha256: 'sparc' does not match"),
         ("components.tool.build.files.tool", "tool:tol", "components.tool.build.files.tool: there is no tool 'tol'"),
-        ("components.tool.build.files.tool", "tool", "build.files.tool: 'tool' is neither"),
+        ("components.tool.build.files.tool", "tool", "build.files.tool: 'tool' is none of"),
+        (
+            "components.tool.build.patches",
+            [{"file": "a.go", "find": "x"}],
+            "build.patches.0: 'replace' is a required",
+        ),
         ("components.tool.build.images.0.base", "tols", "components.tool.build.images.0.base: there is no base 'tols'"),
         (
             "components.tool.build.images.0.binaries./tool",

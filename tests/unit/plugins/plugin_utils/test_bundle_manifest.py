@@ -145,5 +145,34 @@ def test_a_given_cache_wins_and_is_expanded(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_bundles_of_one_cache_do_not_collide() -> None:
-    questions = [("built", "amd64"), ("built", "arm64"), ("stable", "amd64"), ("built", "amd64", "v1.36.1")]
+    questions: list[tuple[Any, ...]] = [
+        ("built", "amd64"),
+        ("built", "arm64"),
+        ("stable", "amd64"),
+        ("built", "amd64", "v1.36.1"),
+        ("built", "amd64", "", ["cilium"]),
+        ("built", "amd64", "v1.36.1", ["cilium"]),
+        ("built", "amd64", "", []),
+        ("built", "amd64", "", ["calico", "cilium"]),
+    ]
     assert len({subject.manifest_path(Path("/c"), *question) for question in questions}) == len(questions)
+
+
+@pytest.mark.parametrize(
+    ("features", "name"),
+    [
+        (["calico"], "built-amd64"),
+        (["cilium"], "built-amd64+cilium"),
+        ([], "built-amd64+none"),
+        (["cilium", "calico"], "built-amd64+calico+cilium"),
+    ],
+)
+def test_the_name_of_a_bundle_tells_its_features(features: list[str], name: str) -> None:
+    assert subject.bundle_name("built", "amd64", "", features) == name
+
+
+def test_a_manifest_from_before_features_is_one_with_the_default_ones() -> None:
+    data = subject.Manifest("built", "amd64", "build", {}, (), (), ("cilium",)).to_dict()
+    assert subject.parse_manifest(data).features == ("cilium",)
+    del data["features"]
+    assert subject.parse_manifest(data).features == ("calico",)
