@@ -202,11 +202,22 @@ def live_etcd(disks: t.Set[str], device: str, proc: str = "/proc", sysfs: str = 
     return tuple(found)
 
 
+def existing(directory: str) -> str:
+    """A directory, or the nearest one above it that is there: where it will be made."""
+    path = os.path.realpath(directory)
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def device_of(directory: str, proc: str = "/proc", sysfs: str = "/sys") -> dict[str, t.Any]:
+    """What :func:`describe` says of the file system that a directory is on, or will be on."""
+    return describe(mount_of(existing(directory), parse_mountinfo(_read(f"{proc}/self/mountinfo"))), sysfs)
+
+
 def observe(directory: str, proc: str = "/proc", sysfs: str = "/sys") -> Target:
     """Look at a directory. A directory that does not exist is judged by the nearest one above it: that is where it will be made."""
-    measured = os.path.realpath(directory)
-    while not os.path.lexists(measured):
-        measured = os.path.dirname(measured)
+    measured = existing(directory)
     mode = os.stat(measured).st_mode
     kind = "directory" if stat.S_ISDIR(mode) else "block device" if stat.S_ISBLK(mode) else "file"
     mount = mount_of(measured, parse_mountinfo(_read(f"{proc}/self/mountinfo")))

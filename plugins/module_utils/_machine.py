@@ -18,7 +18,12 @@ import time
 import typing as t
 import urllib.parse
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _live_cluster, _live_versions
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import (
+    _disk_result,
+    _fio_device,
+    _live_cluster,
+    _live_versions,
+)
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
 
 Machine = dict[str, t.Any]
@@ -189,32 +194,6 @@ def parse_ufw(text: str) -> bool:
     return re.search(r"^\s*ENABLED\s*=\s*[\"']?yes\b", text, re.MULTILINE | re.IGNORECASE) is not None
 
 
-def parse_qualification(text: str, directory: str) -> dict[str, t.Any]:
-    """Return the stored result of a directory's disk: ``at``, ``verdict``, ``profile``, ``p99_ns``, ``reasons``; ``error`` when the file cannot be understood.
-
-    Empty when there is none. The file is what ``fio_qualification`` leaves: ``{"schema": 1, "results": {directory: result}}``.
-    """
-    if not text.strip():
-        return {}
-    try:
-        stored = json.loads(text)
-        results = {os.path.normpath(path): result for path, result in stored["results"].items()}
-        result = results.get(os.path.normpath(directory))
-        if stored["schema"] != 1:
-            return {"error": f"schema {stored['schema']}, not 1"}
-        if result is None:
-            return {}
-        return {
-            "at": float(result["at"]),
-            "verdict": str(result["verdict"]),
-            "profile": str(result.get("profile") or ""),
-            "p99_ns": int(result.get("p99_ns") or 0),
-            "reasons": [str(reason) for reason in result.get("reasons") or ()],
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return {"error": f"{type(error).__name__}: {error}"}
-
-
 # --- observation ----------------------------------------------------------------------------------------------------------------------------
 
 
@@ -248,7 +227,6 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
     mounts = parse_mounts(_read("/proc/self/mounts"))
     hostname, state_dir = socket.gethostname(), requirements.get("state_dir") or ""
     units = parse_units(UNITS, _output(["systemctl", "is-active", *UNITS]))
-    disk = requirements.get("disk_qualification") or {}
     manager, family = next(
         ((name, family) for name, program, family in PACKAGE_MANAGERS if shutil.which(program)), ("", "")
     )
@@ -285,16 +263,21 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         "nameservers": parse_nameservers(_read("/etc/resolv.conf")),
         "resolved_nameservers": parse_nameservers(_read(RESOLVED_CONF)),
         **observe_network(hostname if requirements.get("name_resolution") else "", requirements.get("endpoints") or ()),
-        "disk_qualification": parse_qualification(
-            _read(os.path.join(state_dir, QUALIFICATION_FILE)), str(disk.get("directory"))
-        )
-        if disk and state_dir
-        else {},
+        "disk_qualification": observe_qualification(requirements.get("disk_qualification") or {}, state_dir),
         "live_cluster": _live_cluster.observe() if requirements.get("live_cluster") else {},
         # The last one: between these two the host answered.
         "epoch_seconds_begun": begun,
         "epoch_seconds": time.time(),
     }
+
+
+def observe_qualification(wanted: t.Mapping[str, t.Any], state_dir: str) -> dict[str, t.Any]:
+    """The remembered measurement of the wanted ``directory``'s disk, beside what is there now (:func:`_disk_result.recall`)."""
+    if not wanted.get("directory") or not state_dir:
+        return {}
+    text = _read(os.path.join(state_dir, QUALIFICATION_FILE))
+    device = _fio_device.device_of(str(wanted["directory"])) if text else {}
+    return _disk_result.recall(text, wanted, device, platform.release(), time.time())
 
 
 def is_managed(state_dir: str) -> bool:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import time
 import typing as t
 from dataclasses import asdict, dataclass
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _live_cluster
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _disk_result, _live_cluster
 
 Machine = dict[str, t.Any]
 
@@ -19,10 +18,6 @@ ERROR, WARNING = "error", "warning"
 HOST_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$")
 # What resolv.conf(5) and the kubelet read at most.
 MOST_NAMESERVERS = 3
-GOOD_VERDICTS = ("excellent", "good", "pass")
-BAD_VERDICTS = ("fail", "implausible")
-# The only one of _fio's profiles with windows under load.
-LOADED_PROFILE = "loaded"
 
 
 @dataclass(frozen=True)
@@ -271,43 +266,10 @@ def _judge_disks(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Pr
 
 def _judge_qualification(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
     wanted = need.get("disk_qualification")
-    if not wanted or not wanted.get("directory"):
-        return
-    what = f"the disk of {wanted['directory']} has to be fast enough for etcd"
-    result = machine["disk_qualification"]
-    verdict = result.get("verdict", "")
-    if verdict in BAD_VERDICTS:
-        reasons = "; ".join(result["reasons"]) or "no reasons given"
-        yield Problem(
-            "disk_qualification",
-            what,
-            f"{verdict}, p99 {result['p99_ns'] / 1e6:g} ms, measured {_day(result['at'])}: {reasons}",
-            "etcd syncs every write before it answers; on a slow disk it loses its leader, and the API stops with it.",
-            "Put the directory on a faster disk (an SSD with power-loss protection) of its own, and run bare_metal.kubernetes.qualify_disks again.",
-        )
-    elif verdict not in GOOD_VERDICTS:
-        missing = "no result" if not result else result.get("error") or f"{verdict}, measured {_day(result['at'])}"
-        yield Problem(
-            "disk_qualification",
-            what,
-            missing,
-            "A disk that is fast for one second is found out only by measuring it.",
-            "Run bare_metal.kubernetes.qualify_disks.",
-            ERROR if wanted.get("required") else WARNING,
-        )
-    elif wanted.get("under_load") and result.get("profile") != LOADED_PROFILE:
-        yield Problem(
-            "disk_qualification",
-            f"the disk of {wanted['directory']} has to be fast enough for etcd beside other writers and readers",
-            f"{verdict}, measured {_day(result['at'])} with the profile {result.get('profile') or 'of an unknown name'}, which has no load",
-            "Nodes as dense as this cluster's pull images all the time; a disk that is fast alone may not be beside that.",
-            "Run bare_metal.kubernetes.qualify_disks again: it measures under load where a node has so many pods.",
-            ERROR if wanted.get("required") else WARNING,
-        )
-
-
-def _day(epoch: float) -> str:
-    return time.strftime("%Y-%m-%d", time.gmtime(epoch))
+    if wanted and wanted.get("directory"):
+        running = bool((machine.get("versions") or {}).get("etcd"))
+        for finding in _disk_result.judge(machine["disk_qualification"], wanted, running):
+            yield Problem(*finding)
 
 
 def _judge_ports(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:

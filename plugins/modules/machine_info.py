@@ -46,8 +46,9 @@ options:
         choices: [refused, turned_off, tolerated]
       disk_qualification:
         description: >-
-          The C(directory) whose stored result in O(requirements.state_dir) must not be bad; a missing one is a warning, or an error when C(required),
-          and so is one that was not measured under load where C(under_load) asks for it.
+          The C(directory) whose remembered measurement in O(requirements.state_dir) is judged: missing, of another disk, or not under load where
+          C(under_load) asks for it, is a warning, or an error when C(required); worse than C(required_verdict) by C(max_p99_ms), C(heartbeat_interval_ms)
+          and C(election_timeout_ms) is an error; other settings, another kernel and more than C(max_age_days) are warnings.
         type: dict
       min_mtu: {description: Lowest MTU of the interface with that address., type: int}
       min_free_mib: {description: 'MiB that have to be free by path, before a run has prepared the host.', type: dict}

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,32 @@ def test_a_machine_has_to_hold_what_the_kubelet_reserves_on_it(run: Runner) -> N
     assert run.found("error") == {"memory": ["one", "two"]}
     # 100 TiB, systemReserved and evictionHard, and one for the pods
     assert f"at least {100 * 2**20 + 256 + 200 + 1} MiB of memory are needed" in done.stdout + done.stderr
+
+
+def test_a_remembered_disk_is_judged_by_the_limits_that_the_inventory_has_now(run: Runner) -> None:
+    """It passed a gate of 50 ms; which disk it is does not matter here, nothing of it is remembered."""
+    entry = {
+        "at": time.time(),
+        "verdict": "pass",
+        "p99_ns": 20_000_000,
+        "reasons": [],
+        "parameters": {"gate_ns": 50_000_000},
+    }
+    (run.directory / "disk-qualification.json").write_text(json.dumps({"schema": 1, "results": {"/srv/etcd": entry}}))
+    waivers = {name: reason for name, reason in WAIVERS.items() if name != "disk_qualification"} | {
+        "unreachable": "off"
+    }
+    variables = {
+        "cluster_state_dir": str(run.directory),
+        "etcd_data_directory": "/srv/etcd",
+        "os_prep_waivers": waivers,
+    }
+    done = run(**variables)
+    assert run.found("error") == {"disk_qualification": ["one", "two"]}, done.stdout
+    assert "a p99 of 20 ms is not below 10 ms" in done.stdout
+    assert not touched(done)
+    done = run(**variables, disk_qualification_max_p99_ms=25)
+    assert run.found("error") == {}, done.stdout
 
 
 def test_a_new_cluster_is_not_begun_without_a_host(run: Runner) -> None:

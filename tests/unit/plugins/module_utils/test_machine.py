@@ -248,37 +248,6 @@ def test_a_firewall_is_on_when_its_service_and_its_configuration_say_so(
 STORED = json.dumps({"schema": 1, "results": {"/var/lib/etcd": RESULT, "/data/": {**RESULT, "verdict": "good"}}})
 
 
-@pytest.mark.parametrize(
-    ("text", "directory", "expected"),
-    [
-        (STORED, "/var/lib/etcd/", {**RESULT, "at": 1763786400.0}),
-        (STORED, "/data", {**RESULT, "at": 1763786400.0, "verdict": "good"}),
-        (STORED.replace('"profile"', '"x"'), "/data", {**RESULT, "at": 1763786400.0, "verdict": "good", "profile": ""}),
-        (STORED, "/elsewhere", {}),
-        ("", "/var/lib/etcd", {}),
-    ],
-)
-def test_the_stored_result_of_a_directory(text: str, directory: str, expected: dict[str, Any]) -> None:
-    assert core.parse_qualification(text, directory) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{",
-        "[]",
-        "3",
-        '{"schema": 1}',
-        '{"schema": 1, "results": []}',
-        '{"schema": 2, "results": {"/e": {}}}',
-        '{"schema": 1, "results": {"/e": null, "/e/": {"at": "soon", "verdict": "good"}}}',
-        '{"schema": 1, "results": {"/e": {"at": 1, "verdict": "good", "reasons": 3}}}',
-    ],
-)
-def test_a_file_that_is_not_understood_is_said_to_be_so(text: str) -> None:
-    assert set(core.parse_qualification(text, "/e")) == {"error"}
-
-
 def test_endpoints_are_asked_all_at_once_and_in_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

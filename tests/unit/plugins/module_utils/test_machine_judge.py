@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _machine_judge as core
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._fio import PROFILES
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._machine_judge import LOADED_PROFILE
 
 FITTING: dict[str, Any] = {
     "architecture": "x86_64",
@@ -45,7 +43,18 @@ FITTING: dict[str, Any] = {
     "resolved_nameservers": [],
     "hostname_addresses": ["10.0.0.11"],
     "endpoints": {"registry": "open", "API endpoint": "refused"},
-    "disk_qualification": {"at": 1763786400.0, "verdict": "good", "p99_ns": 2_100_000, "reasons": []},
+    "disk_qualification": {
+        "at": 1763786400.0,
+        "age_days": 1.0,
+        "verdict": "good",
+        "p99_ns": 2_100_000,
+        "profile": "standard",
+        "reasons": [],
+        "kernel": "6.12.41+deb13-amd64",
+        "kernel_now": "6.12.41+deb13-amd64",
+        "other_disk": [],
+        "other_settings": [],
+    },
 }
 NEED: dict[str, Any] = {
     "min_cpus": 2,
@@ -204,51 +213,14 @@ def test_what_is_an_error_and_what_a_warning(machine: dict[str, Any], need: dict
     assert level(machine, **need) == expected
 
 
-@pytest.mark.parametrize(
-    ("stored", "required", "expected"),
-    [
-        ({}, False, "warning"),
-        ({}, True, "error"),
-        ({**QUALIFIED, "verdict": "insufficient"}, False, "warning"),
-        ({**QUALIFIED, "verdict": "insufficient"}, True, "error"),
-        ({**QUALIFIED, "verdict": "something new"}, False, "warning"),
-        ({**QUALIFIED, "verdict": "fail"}, False, "error"),
-        ({**QUALIFIED, "verdict": "implausible"}, False, "error"),
-    ],
-)
-def test_a_bad_disk_is_an_error_and_an_unknown_one_when_it_is_required(
-    stored: dict[str, Any], required: bool, expected: str
+@pytest.mark.parametrize(("versions", "expected"), [({}, "error"), ({"etcd": "v3.7.3"}, "warning")])
+def test_the_disk_of_a_member_that_runs_is_not_measured_again_without_need(
+    versions: dict[str, str], expected: str
 ) -> None:
-    machine = changed("disk_qualification", stored)
-    assert level(machine, disk_qualification={"directory": "/var/lib/etcd", "required": required}) == expected
+    machine = {**changed("disk_qualification|age_days", 400.0), "versions": versions}
+    need = {"directory": "/var/lib/etcd", "required": True, "max_age_days": 365}
+    assert level(machine, disk_qualification=need) == expected
     assert checks(machine, {"disk_qualification": {}}) == []
-
-
-@pytest.mark.parametrize(
-    ("profile", "under_load", "required", "expected"),
-    [
-        ("standard", True, False, ["warning"]),
-        ("standard", True, True, ["error"]),
-        ("sustained", True, False, ["warning"]),
-        ("", True, False, ["warning"]),
-        ("loaded", True, True, []),
-        ("standard", False, True, []),
-    ],
-)
-def test_dense_clusters_want_a_disk_that_was_measured_under_load(
-    profile: str, under_load: bool, required: bool, expected: list[str]
-) -> None:
-    machine = changed("disk_qualification", {**QUALIFIED, "profile": profile})
-    need = {"disk_qualification": {"directory": "/e", "required": required, "under_load": under_load}}
-    assert [problem.level for problem in core.judge(machine, need)] == expected
-    assert LOADED_PROFILE in PROFILES
-    assert any(loaded for _size, loaded in PROFILES[LOADED_PROFILE].kinds)
-
-
-def test_a_refused_disk_is_shown_with_what_was_measured() -> None:
-    stored = {"at": 1763786400.0, "verdict": "fail", "p99_ns": 41_500_000, "reasons": ["p99 41.5 ms, wanted < 10 ms"]}
-    (problem,) = core.judge(changed("disk_qualification", stored), {"disk_qualification": {"directory": "/e"}})
-    assert problem.found == "fail, p99 41.5 ms, measured 2025-11-22: p99 41.5 ms, wanted < 10 ms"
 
 
 def test_a_local_resolver_is_fine_when_the_servers_behind_it_are_known() -> None:
