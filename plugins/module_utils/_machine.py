@@ -248,7 +248,9 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         "interfaces": observe_interfaces(),
         "default_routes": parse_default_routes(_json(["ip", "-json", "route", "show", "default"]))
         + parse_default_routes(_json(["ip", "-json", "-6", "route", "show", "default"])),
-        "disks": observe_disks(sorted({"/", "/var/lib", *(requirements.get("min_free_mib") or {})}), mounts),
+        "disks": observe_disks(
+            sorted({"/", "/var/lib", "/var/log", *(requirements.get("min_free_mib") or {})}), mounts
+        ),
         "time_sync": parse_time_sync(_output(["timedatectl", "show"]), _output(["chronyc", "-c", "tracking"])),
         "machine_id": _read("/etc/machine-id").strip(),
         "product_uuid": _read("/sys/class/dmi/id/product_uuid").strip().lower(),

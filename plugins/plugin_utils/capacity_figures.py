@@ -59,7 +59,7 @@ TYPHA_SOURCE = "Calico, Install Typha: from 50 nodes on, one for 200 nodes, at l
 TYPHA_NODES = 50
 TESTED_PODS_PER_NODE = 110
 
-KUBELET_SOURCE = "memory: the larger of GKE's tiers and EKS's 255 MiB + 11 MiB a pod; CPU: GKE's tiers"
+KUBELET_SOURCE = "memory: the larger of GKE's tiers and EKS's 255 MiB + 11 MiB a pod, 6 more for its shim; CPU: GKE's tiers, more beyond 110 pods"
 EVICTION_SOURCE = "kubelet, evictionHard"
 BLOCK_SOURCE = "Calico IPAM blocks; two addresses for each pod, because those of ended pods linger"
 INFLIGHT_SOURCE = "Kubernetes' scale tests, cluster/gce: 1500/500 from 30,000 pods, 3000/1000 from 90,000"
@@ -169,8 +169,11 @@ def kubelet_plan(
         warnings.append(
             f"{sums} = {left} MiB: reservations leave no memory for pods; use more memory or fewer pods per node"
         )
-    tiers, linear = kubelet.reserved_memory_mib(machine.memory_mib, 0), kubelet.BASE_MIB + kubelet.PER_POD_MIB * pods
-    how = f"max(tiers of {machine.memory_mib} MiB: {tiers}, {kubelet.BASE_MIB} + {kubelet.PER_POD_MIB} x {pods}: {linear}) MiB reserved"
+    tiers, linear = kubelet.reserved_memory_mib(machine.memory_mib, 0), kubelet.pods_memory_mib(pods)
+    each = kubelet.PER_POD_MIB + kubelet.SHIM_MIB
+    how = (
+        f"max(tiers of {machine.memory_mib} MiB: {tiers}, {kubelet.BASE_MIB} + {each} x {pods}: {linear}) MiB reserved"
+    )
     if (overrides or {}).get("kubeReserved") is not None:
         how = "the inventory says what is reserved"
     return {

@@ -26,6 +26,10 @@ THREADS_PER_MIB = 16
 # Field reports of "too many open files" at 350 pods come from the default of 128 instances for all processes of root.
 INOTIFY_INSTANCES, INOTIFY_INSTANCES_PER_POD = 8192, 16
 INOTIFY_WATCHES, INOTIFY_WATCHES_PER_POD = 524288, 1024
+# The kernel's own are 16384; a process that follows the logs of all pods meets them all at once.
+INOTIFY_EVENTS, INOTIFY_EVENTS_PER_POD = 16384, 64
+# LimitNOFILE of kubelet.service and containerd.service.
+OPEN_FILES = 1048576
 # kube-proxy's own rule (pkg/proxy/conntrack): 32768 a CPU, at least 131072, at most 1048576. It also lowers what it finds, so it has to be
 # told to leave the value alone (conntrack.maxPerCore 0) where pods ask for more than that.
 CONNTRACK_PER_CPU, CONNTRACK, CONNTRACK_CPU_LIMIT = 32768, 131072, 1048576
@@ -64,6 +68,16 @@ def _limits(pods: int, memory_mib: int) -> Parameters:
             "min": max(INOTIFY_WATCHES, INOTIFY_WATCHES_PER_POD * pods),
             "reason": f"mounted ConfigMaps, Secrets and logs of {pods} pods",
             "source": "inotify(7)",
+        },
+        "fs.inotify.max_queued_events": {
+            "min": max(INOTIFY_EVENTS, INOTIFY_EVENTS_PER_POD * pods),
+            "reason": "events that wait for a process in one instance; those beyond are lost",
+            "source": "inotify(7)",
+        },
+        "fs.nr_open": {
+            "min": OPEN_FILES,
+            "reason": "the kubelet's and containerd's units allow so many files to a process",
+            "source": ADMIN_FS,
         },
         "fs.file-max": {
             "min": max(1048576, 8192 * pods),

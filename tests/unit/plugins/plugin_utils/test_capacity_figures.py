@@ -43,14 +43,14 @@ def test_a_dense_node_counts_as_many(nodes: int, pods: int, usual: int) -> None:
 @pytest.mark.parametrize(
     ("pods", "cpus", "memory", "reserved", "cpu", "left"),
     [
-        # 25 % of 4 GiB, less than 255 + 11 x 110 = 1465
-        (110, 2, 4096, "1465Mi", "70m", 4096 - 1465 - 256 - 200),
-        # 1024 + 819.2 + 819.2 + 2949.12 = 5611.52, more than 1465
+        # 25 % of 4 GiB, less than 255 + 17 x 110 = 2125
+        (110, 2, 4096, "2125Mi", "70m", 4096 - 2125 - 256 - 200),
+        # 1024 + 819.2 + 819.2 + 2949.12 = 5611.52, more than 2125
         (110, 16, 65536, "5612Mi", "110m", 65536 - 5612 - 256 - 200),
-        # 255 + 11 x 500 = 5755, more than the tiers
-        (500, 16, 65536, "5755Mi", "110m", 65536 - 5755 - 256 - 200),
-        # 1024 + 819.2 + 819.2 + 6881.28 + 2 % of 896 GiB
-        (500, 128, 1048576, "27894Mi", "390m", 1048576 - 27894 - 256 - 200),
+        # 255 + 17 x 500 = 8755, more than the tiers; 110 + 390 x 400 / 146 millicores
+        (500, 16, 65536, "8755Mi", "1178m", 65536 - 8755 - 256 - 200),
+        # 1024 + 819.2 + 819.2 + 6881.28 + 2 % of 896 GiB; evictions at 1 GiB, not 1/512 of 1 TiB
+        (500, 128, 1048576, "27894Mi", "1458m", 1048576 - 27894 - 256 - 1024),
     ],
 )
 def test_reservations(pods: int, cpus: int, memory: int, reserved: str, cpu: str, left: int) -> None:
@@ -68,10 +68,10 @@ def test_reservations(pods: int, cpus: int, memory: int, reserved: str, cpu: str
 @pytest.mark.parametrize(
     ("overrides", "max_pods", "left", "words"),
     [
-        ({"podsPerCore": 10}, 40, 8192 - 1843 - 256 - 200, "podsPerCore 10 x 4 CPUs caps maxPods 110 at 40"),
-        ({"podsPerCore": 100}, 110, 8192 - 1843 - 256 - 200, ""),
+        ({"podsPerCore": 10}, 40, 8192 - 2125 - 256 - 200, "podsPerCore 10 x 4 CPUs caps maxPods 110 at 40"),
+        ({"podsPerCore": 100}, 110, 8192 - 2125 - 256 - 200, ""),
         ({"kubeReserved": {"memory": "1Gi"}}, 110, 8192 - 1024 - 256 - 200, ""),
-        ({"evictionHard": {"memory.available": "5%"}}, 110, 8192 - 1843 - 256 - 410, ""),
+        ({"evictionHard": {"memory.available": "5%"}}, 110, 8192 - 2125 - 256 - 410, ""),
         ({"kubeReserved": {"memory": "9Gi"}}, 110, 8192 - 9216 - 256 - 200, "reservations leave no memory for pods"),
     ],
 )

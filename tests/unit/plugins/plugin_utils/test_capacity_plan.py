@@ -113,7 +113,7 @@ def test_machines_of_a_pool_are_told_apart() -> None:
         (64, "measured", ["w2"]),
         (16, "assumed", ["w4"]),
     ]
-    assert pool["machines"][0]["kubelet"]["allocatable_mib"] == 262144 - 12165 - 256 - 200
+    assert pool["machines"][0]["kubelet"]["allocatable_mib"] == 262144 - 12165 - 256 - 512
 
 
 def test_what_a_host_has_of_its_own_is_its_own() -> None:

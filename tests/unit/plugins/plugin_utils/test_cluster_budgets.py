@@ -91,10 +91,10 @@ def test_variables_that_are_said_once_are_declared() -> None:
 @pytest.mark.parametrize(
     ("pods", "overrides", "least"),
     [
-        (110, {}, 255 + 11 * 110 + 256 + 200 + 1),
-        (500, {}, 255 + 11 * 500 + 256 + 200 + 1),
+        (110, {}, 255 + 17 * 110 + 256 + 200 + 1),
+        (500, {}, 255 + 17 * 500 + 256 + 200 + 1),
         (110, {"kubeReserved": {"memory": "1Gi"}, "systemReserved": {"memory": "0"}}, 1024 + 200 + 1),
-        (110, {"evictionHard": {"memory.available": "50%"}}, 2 * (1465 + 256) + 1),
+        (110, {"evictionHard": {"memory.available": "50%"}}, 2 * (2125 + 256) + 1),
         # What cannot be read, and what leaves nothing on any machine, demands nothing: that is other rules' affair.
         (110, {"kubeReserved": "1Gi"}, 0),
         (110, {"evictionHard": {"memory.available": "100%"}}, 0),

@@ -26,6 +26,8 @@ def floors(pods: int, cpus: int = 40, memory_mib: int = 524288, **options: Any) 
     [
         ("fs.inotify.max_user_instances", 8192, 8192, 16000),
         ("fs.inotify.max_user_watches", 524288, 524288, 1024000),
+        ("fs.inotify.max_queued_events", 16384, 32000, 64000),
+        ("fs.nr_open", 1048576, 1048576, 1048576),
         ("fs.file-max", 1048576, 4096000, 8192000),
         ("kernel.pid_max", 483328, 2080768, 4128768),
         ("kernel.threads-max", 145408, 544768, 1056768),
