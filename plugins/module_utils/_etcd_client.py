@@ -13,7 +13,7 @@ import time
 import typing as t
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _etcd as core
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _systemd
@@ -30,7 +30,10 @@ CRASHES_SEEN = 15  # so often the unit may be seen between a crash and its next 
 
 @dataclass(frozen=True)
 class Paths:
-    """Where things are on this host. ``first_start``: the configuration of the first start; ``environment`` tells the unit to use it."""
+    """Where things are on this host. ``first_start``: the configuration of the first start; ``environment`` tells the unit to use it.
+
+    ``pending``: check mode, and a run would have written one of ``reads`` by now.
+    """
 
     etcdctl: str
     unit: str
@@ -40,6 +43,7 @@ class Paths:
     wal: str
     health_url: str
     reads: tuple[str, ...]
+    pending: bool = False
 
     @property
     def first_start(self) -> str:
@@ -144,7 +148,7 @@ def observe(wanted: core.Wanted, paths: Paths, data_elsewhere: t.Mapping[str, bo
             members, error = None, str(exc)
     return core.Observed(
         running=unit.running,
-        stale=stale,
+        stale=stale or (unit.running and paths.pending),
         has_data=has_data(paths),
         members=members,
         health=health,
@@ -341,6 +345,7 @@ def run_state(
             raise core.EtcdError(report.decision.reason)
         return list(report.actions), report
     if state == "started":
+        paths = replace(paths, pending=check and not set(paths.reads).isdisjoint(given.get("changing") or ()))
         done = [action for name in given["removed"] for action in remove(name, wanted, paths, check).actions]
         report = bring_up(wanted, paths, given["data_elsewhere"], seconds, check)
         return [*done, *report.actions], report

@@ -50,6 +50,11 @@ options:
   unit: {description: The systemd unit., type: str, default: etcd.service}
   health_url: {description: etcd's metrics address on loopback., type: str, default: 'http://127.0.0.1:2381'}
   reads: {description: Files whose change asks for a restart., type: list, elements: path, default: []}
+  changing:
+    description: Files that earlier tasks of this run have written. In check mode they are still the old ones, and a restart for them is shown all the same.
+    type: list
+    elements: path
+    default: []
   timeout_seconds: {description: How long to wait for health., type: int, default: 180}
 attributes:
   check_mode: {description: Says what it would do next., support: full}
@@ -91,6 +96,7 @@ ARGUMENTS = dict(
     unit=dict(type="str", default="etcd.service"),
     health_url=dict(type="str", default="http://127.0.0.1:2381"),
     reads=dict(type="list", elements="path", default=[]),
+    changing=dict(type="list", elements="path", default=[]),
     timeout_seconds=dict(type="int", default=180),
 )
 

@@ -105,6 +105,8 @@ def test_changed_settings_reach_every_part_of_the_live_cluster_and_go_again(tmp_
     # The preview named the same hosts, all of them.
     assert set(run.changed()) == {*CONTROL_PLANES, "worker1", "worker2"}
     assert set(preview.changed()) == set(run.changed())
+    # Also what follows from a file that the preview did not write: each member of etcd restarts.
+    assert preview.output.count("+restart: it runs with older files") == len(CONTROL_PLANES)
 
     for line in flags("kube-apiserver").values():
         assert "--event-ttl=2h0m0s" in line

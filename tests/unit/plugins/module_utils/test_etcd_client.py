@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -403,6 +404,42 @@ def test_check_mode_does_nothing(tmp_path, monkeypatch):
     actions, _report = client.run_state("started", wanted, model.paths("a"), given, True)
     assert actions == ["bootstrap: no member has data: a new cluster is started"] and model.log == []
     assert client.run_state("joined", wanted, model.paths("a"), given, True)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("changing", "check", "expected"),
+    [
+        (["/etc/etcd/etcd.yaml"], True, ["restart: it runs with older files"]),
+        (["/usr/local/bin/etcd", "/etc/x"], True, ["restart: it runs with older files"]),
+        # Written by now, so the files themselves tell; here they are not newer.
+        (["/etc/etcd/etcd.yaml"], False, []),
+        (["/etc/etcd/other"], True, []),
+        ([], True, []),
+    ],
+)
+def test_check_mode_shows_the_restart_for_files_that_a_run_would_have_written(
+    tmp_path, monkeypatch, changing, check, expected
+):
+    model = Model(tmp_path, "a")
+    model.install(monkeypatch)
+    model.run("a")
+    model.log.clear()
+    wanted = core.Wanted("a", (core.Peer("a", model.url("a"), "x"),))
+    paths = replace(model.paths("a"), reads=("/etc/etcd/etcd.yaml", "/usr/local/bin/etcd"))
+    given = {"timeout_seconds": 1, "removed": [], "data_elsewhere": {}, "member": None, "changing": changing}
+    assert client.run_state("started", wanted, paths, given, check)[0] == expected
+    assert model.log == []
+
+
+def test_check_mode_shows_the_start_of_a_member_that_does_not_run(tmp_path, monkeypatch):
+    model = Model(tmp_path, "a")
+    model.install(monkeypatch)
+    model.run("a")
+    model.running.clear()
+    wanted = core.Wanted("a", (core.Peer("a", model.url("a"), "x"),))
+    given = {"timeout_seconds": 1, "removed": [], "data_elsewhere": {}, "member": None, "changing": ["/x"]}
+    actions, _report = client.run_state("started", wanted, replace(model.paths("a"), reads=("/x",)), given, True)
+    assert actions == ["start: it is not running"]
 
 
 def test_a_host_outside_of_the_group_is_refused(tmp_path):
