@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the bare_metal.kubernetes maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter of the role metallb; what it means is in plugin_utils/metallb.py."""
+"""Filters of the role metallb; what they mean is in plugin_utils/metallb.py."""
 
 from __future__ import annotations
 
@@ -14,13 +14,38 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import metal
 
 
 def metallb_objects(
-    upstream: str, mode: str, images: Mapping[str, str], pools: Sequence[Mapping[str, Any]], cpu_request: str = "25m"
+    upstream: str,
+    mode: str,
+    images: Mapping[str, str],
+    pools: Sequence[Mapping[str, Any]],
+    cpu_request: str = "25m",
+    nodes: Mapping[str, Mapping[str, Any]] | None = None,
+    hold_seconds: int = 9,
+    bfd: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """All objects of MetalLB, from the text of upstream's ``metallb-native.yaml``."""
+    """All objects of MetalLB but the passwords, from the text of upstream's manifest."""
     try:
-        return metallb.objects(upstream, mode, images, pools, cpu_request)
+        return metallb.objects(upstream, mode, images, pools, cpu_request, nodes, int(hold_seconds), bfd)
     except metallb.MetallbError as error:
         raise AnsibleFilterError(f"metallb_objects: {error}") from error
+
+
+def metallb_passwords(nodes: Mapping[str, Mapping[str, Any]], values: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Secrets with the passwords of the sessions with routers."""
+    try:
+        return metallb.passwords(nodes, values)
+    except metallb.MetallbError as error:
+        raise AnsibleFilterError(f"metallb_passwords: {error}") from error
+
+
+def metallb_manifest(speaker: str) -> str:
+    """Name of the bundle's file that a speaker is installed from."""
+    return metallb.MANIFESTS[speaker]
+
+
+def metallb_image_names(speaker: str) -> list[str]:
+    """Images of a speaker, the last two parts of their names."""
+    return list(metallb.IMAGES[speaker])
 
 
 class FilterModule:
@@ -28,4 +53,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names of the filters."""
-        return {"metallb_objects": metallb_objects}
+        return {
+            "metallb_image_names": metallb_image_names,
+            "metallb_manifest": metallb_manifest,
+            "metallb_objects": metallb_objects,
+            "metallb_passwords": metallb_passwords,
+        }

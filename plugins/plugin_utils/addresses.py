@@ -90,6 +90,11 @@ def network(text: str, label: str = "") -> Span:
     return Span(found.version, found.first, found.last, str(found.cidr), label)
 
 
+def segment(span: Span, length: int) -> Span:
+    """The network with the prefix length ``length`` that an address is in."""
+    return network(str(netaddr.IPNetwork(f"{_netaddr(span, span.first)}/{length}").cidr))
+
+
 def network_or_range(text: str, label: str = "") -> Span:
     """A network, or a range written ``first-last``."""
     if "-" not in text:

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Judges a whole inventory without touching a host: ``validate(ClusterInput) -> Report``, and the report in words.
 
-Pure. The rules are in ``cluster_rules``, ``cluster_budgets`` and ``cluster_versions``; what they see is in ``cluster_model``, the declarations are in
-``cluster_schema``.
+Pure. The rules are in ``cluster_rules``, ``cluster_budgets``, ``cluster_versions`` and ``load_balancer_rules``; what they see is in
+``cluster_model``, the declarations are in ``cluster_schema``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     cluster_budgets,
     cluster_rules,
     cluster_versions,
+    load_balancer_rules,
     policy_rules,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import (
@@ -35,6 +36,7 @@ RULES: Mapping[str, Rule] = {
     **cluster_budgets.RULES,
     **cluster_versions.RULES,
     **policy_rules.RULES,
+    **load_balancer_rules.RULES,
 }
 
 

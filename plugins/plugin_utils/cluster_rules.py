@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -657,7 +656,7 @@ def typha_in_bundle(view: View) -> Iterator[Problem]:
             yield replace(view.about(host, "calico_typha_replicas", reason, f"set it to 0{other}"), hosts=like)
 
 
-# --- BGP and load balancing
+# --- BGP
 
 
 @rule
@@ -721,42 +720,6 @@ def as_numbers_let_routes_through(view: View) -> Iterator[Problem]:
                 str(number),
                 source=_any_source(view, "cluster_bgp_as_number"),
                 warning=True,
-            )
-
-
-@rule
-def load_balancer(view: View) -> Iterator[Problem]:
-    """Pools with names of their own, addresses that the mode can announce, and somebody who announces them."""
-    pools, mode = view.common("cluster_load_balancer_pools"), view.common("cluster_load_balancer_mode")
-    if pools is None or mode is None:
-        return
-    for name, count in Counter(pool["name"] for pool in pools).items():
-        if count > 1:
-            yield view.cluster_problem(
-                "cluster_load_balancer_pools",
-                f"has {count} pools with the name {name}",
-                "give each its own name",
-            )
-    if mode == "calico_bgp" and view.common("cluster_network_plugin") == "none" and pools:
-        yield view.cluster_problem(
-            "cluster_load_balancer_mode",
-            "lets Calico announce, cluster_network_plugin installs none",
-            "use metallb_l2 or none",
-        )
-    if mode == "none" and pools:
-        yield view.cluster_problem(
-            "cluster_load_balancer_pools",
-            "is not used, cluster_load_balancer_mode is none",
-            "remove the pools or choose a mode",
-            warning=True,
-        )
-    cluster_families = set(addresses.families(view.services))
-    for name, span in view.pools:
-        if cluster_families and span.family not in cluster_families:
-            yield view.cluster_problem(
-                "cluster_load_balancer_pools",
-                f"pool {name} has IPv{span.family} addresses, no Service of this cluster can use them",
-                "remove them, or add a network of that family for Services and pods",
             )
 
 

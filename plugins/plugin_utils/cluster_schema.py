@@ -333,6 +333,18 @@ def _registry(value: Any) -> tuple[str, str]:
     return "", ""
 
 
+def _community(value: Any) -> tuple[str, str]:
+    """A standard community (RFC 1997) or a large one (RFC 8092), as MetalLB writes them."""
+    large = value.startswith("large:")
+    parts = value.removeprefix("large:").split(":")
+    limit = 0xFFFFFFFF if large else 0xFFFF
+    if len(parts) == (3 if large else 2) and all(
+        re.fullmatch("[0-9]{1,10}", part) and int(part) <= limit for part in parts
+    ):
+        return "", ""
+    return "is not a BGP community", "write 64512:100 (two numbers of 16 bits), or large:64512:1:100 (three of 32 bits)"
+
+
 def _not_all(value: Any) -> tuple[str, str]:
     if value.strip().lower() == "all":
         return "switches off every check of kubeadm, those of the future too", "name the checks that are to be warnings"
@@ -388,6 +400,27 @@ FORMS: Mapping[str, Form] = {
     "cluster_bgp_peers[].as_number": AS_NUMBER,
     "cluster_load_balancer_pools[].name": Form(_dns_name),
     "cluster_load_balancer_pools[].addresses[]": Form(_range),
+    "cluster_load_balancer_pools[].priority": between(1, 2147483647, "MetalLB takes 0 for no priority"),
+    "cluster_load_balancer_pools[].namespaces[]": Form(_dns_label),
+    "cluster_load_balancer_pools[].peers[]": Form(_address),
+    "cluster_load_balancer_pools[].communities[]": Form(_community),
+    "cluster_load_balancer_pools[].local_preference": between(0, 2147483647, "MetalLB's definition has 31 bits for it"),
+    "cluster_load_balancer_pools[].aggregation_length": between(1, 32, "an IPv4 prefix has at most 32 bits"),
+    "cluster_load_balancer_pools[].aggregation_length_v6": between(1, 128, "an IPv6 prefix has at most 128 bits"),
+    "cluster_load_balancer_l2_prefix_length": between(1, 127, "it is the prefix length of a segment", also=(0,)),
+    "cluster_load_balancer_bgp_hold_seconds": between(
+        3, 240, "shorter ones than 3 s are refused (RFC 4271), and a router would keep a dead node's routes for minutes"
+    ),
+    **{
+        f"cluster_load_balancer_bfd.{name}": between(10, 60000, "MetalLB's BFDProfile takes 10 to 60000 ms")
+        for name in (
+            "transmit_interval_milliseconds",
+            "receive_interval_milliseconds",
+            "echo_interval_milliseconds",
+        )
+    },
+    "cluster_load_balancer_bfd.detect_multiplier": between(2, 255, "MetalLB's BFDProfile takes 2 to 255"),
+    "cluster_load_balancer_bfd.minimum_ttl": between(1, 254, "a TTL to be exceeded is 1 to 254"),
     "cluster_kubeadm_ignore_preflight_errors[]": Form(_not_all),
     "control_plane_kubeadm_ignore_preflight_errors[]": Form(_not_all),
     "worker_kubeadm_ignore_preflight_errors[]": Form(_not_all),

@@ -1,19 +1,23 @@
 # Copyright: (c) 2026, the bare_metal.kubernetes maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MetalLB's objects: upstream's ``metallb-native.yaml`` cut to the wanted mode, and the address pools.
+"""MetalLB's objects: upstream's manifest cut to the wanted mode, the address pools, and who announces them.
 
-Pure functions. Two ways to announce an address (metallb.io/concepts): ``calico_bgp`` leaves that to Calico, so only the
-controller, which
-allocates, is installed; ``metallb_l2`` answers ARP and NDP on the nodes' own network.
+Pure functions. Three ways to announce an address (metallb.io/concepts): ``calico_bgp`` leaves that to Calico, so only the controller, which
+allocates, is installed; ``metallb_l2`` answers ARP and NDP on the nodes' own network; ``metallb_bgp`` has sessions of its own with the routers.
+Fields of the custom resources: the definitions in the manifest itself (v0.15.2).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import base64
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._label_selectors import as_object
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.calico import (
     CalicoError,
     Object,
@@ -21,12 +25,33 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.calico impor
     parse,
     with_images,
 )
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.node_registration import EXCLUDE_LABEL, RACK_LABEL
 
 NAMESPACE = "metallb-system"
 API = "metallb.io/v1beta1"
-MODES = ("calico_bgp", "metallb_l2")
+PEER_API = "metallb.io/v1beta2"
+SPEAKING_MODES = ("metallb_l2", "metallb_bgp")
+MODES = ("calico_bgp", *SPEAKING_MODES)
+# What each speaker is installed from, and the images that it is made of.
+MANIFESTS = {"native": "metallb-native.yaml", "frr": "metallb-frr.yaml"}
+IMAGES = {
+    "native": ("metallb/controller", "metallb/speaker"),
+    "frr": ("metallb/controller", "metallb/speaker", "frrouting/frr"),
+}
 # What only the speaker needs.
-SPEAKER_NAMES = frozenset({"speaker", "metallb-system:speaker", "pod-lister", "metallb-excludel2"})
+SPEAKER_NAMES = frozenset({"speaker", "metallb-system:speaker", "pod-lister", "metallb-excludel2", "frr-startup"})
+BFD_PROFILE = "routers"
+DEFAULT_BGP_PORT = 179
+BFD_FIELDS = {
+    "transmit_interval_milliseconds": "transmitInterval",
+    "receive_interval_milliseconds": "receiveInterval",
+    "detect_multiplier": "detectMultiplier",
+    "minimum_ttl": "minimumTtl",
+    "passive": "passiveMode",
+    "echo": "echoMode",
+    "echo_interval_milliseconds": "echoInterval",
+}
+HOST_NAME_LABEL = "kubernetes.io/hostname"
 
 
 class MetallbError(Exception):
@@ -35,17 +60,35 @@ class MetallbError(Exception):
 
 @dataclass(frozen=True)
 class Pool:
-    """A range of addresses for Services of type LoadBalancer."""
+    """A range of addresses for Services of type LoadBalancer: an entry of ``cluster_load_balancer_pools``, its addresses checked."""
 
     name: str
     addresses: tuple[str, ...]
-    auto_assign: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def get(self, option: str, default: Any = None) -> Any:
+        """The value of an option; the default where it is not said."""
+        value = self.options.get(option)
+        return default if value is None else value
+
+
+@dataclass(frozen=True)
+class Router:
+    """A router as nodes of one AS and one rack see it. ``password``: name of the secret value, or empty."""
+
+    address: str
+    as_number: int
+    own_as_number: int
+    rack: str
+    port: int = DEFAULT_BGP_PORT
+    password: str = ""
+    source: str = ""
 
 
 def pool_of(value: Mapping[str, Any]) -> Pool:
     """Read one entry of ``cluster_load_balancer_pools``; every address is checked."""
     try:
-        pool = Pool(str(value["name"]), tuple(map(str, value["addresses"])), bool(value.get("auto_assign", True)))
+        pool = Pool(str(value["name"]), tuple(map(str, value["addresses"])), value)
         for text in pool.addresses:
             cidrs_of(text)
     except (KeyError, TypeError) as error:
@@ -55,27 +98,181 @@ def pool_of(value: Mapping[str, Any]) -> Pool:
     return pool
 
 
-def _custom(kind: str, name: str, spec: Mapping[str, Any]) -> Object:
-    return {"apiVersion": API, "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}, "spec": dict(spec)}
+def _custom(kind: str, name: str, spec: Mapping[str, Any], api: str = API) -> Object:
+    return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}, "spec": dict(spec)}
 
 
-def pool_objects(mode: str, pools: Sequence[Pool]) -> list[Object]:
-    """The pools (without .0 and .255, which some clients refuse), and for ``metallb_l2`` the word to announce them."""
-    found = [
-        _custom(
-            "IPAddressPool",
-            pool.name,
-            {"addresses": list(pool.addresses), "autoAssign": pool.auto_assign, "avoidBuggyIPs": True},
-        )
-        for pool in pools
+def _selectors(pool: Pool, option: str) -> list[Object]:
+    return [as_object(selector) for selector in pool.get(option, ())]
+
+
+def _present(values: Mapping[str, Any]) -> Object:
+    return {key: value for key, value in values.items() if value not in (None, [], {})}
+
+
+def address_pool(pool: Pool) -> Object:
+    """The addresses, and which Services get them."""
+    allocation = _present(
+        {
+            "priority": pool.get("priority"),
+            "namespaces": list(pool.get("namespaces", ())),
+            "namespaceSelectors": _selectors(pool, "namespace_selectors"),
+            "serviceSelectors": _selectors(pool, "service_selectors"),
+        }
+    )
+    spec = {
+        "addresses": list(pool.addresses),
+        "autoAssign": bool(pool.get("auto_assign", True)),
+        "avoidBuggyIPs": bool(pool.get("avoid_buggy_addresses", True)),
+        "serviceAllocation": allocation,
+    }
+    return _custom("IPAddressPool", pool.name, _present(spec))
+
+
+def layer_2_advertisement(pool: Pool) -> Object:
+    """Who answers ARP and NDP for a pool, and on which interfaces."""
+    spec = {
+        "ipAddressPools": [pool.name],
+        "nodeSelectors": _selectors(pool, "node_selectors"),
+        "interfaces": list(pool.get("interfaces", ())),
+    }
+    return _custom("L2Advertisement", pool.name, _present(spec))
+
+
+def bgp_advertisement(pool: Pool, routers: Mapping[str, Sequence[str]]) -> Object:
+    """The routes of a pool. ``routers``: names of the BGPPeer objects by the routers' addresses."""
+    wanted = [str(ipaddress.ip_address(address)) for address in pool.get("peers", ())]
+    spec = {
+        "ipAddressPools": [pool.name],
+        "nodeSelectors": _selectors(pool, "node_selectors"),
+        "communities": sorted(pool.get("communities", ())),
+        "localPref": pool.get("local_preference"),
+        "aggregationLength": pool.get("aggregation_length"),
+        "aggregationLengthV6": pool.get("aggregation_length_v6"),
+        "peers": sorted(name for address in wanted for name in routers.get(address, ())),
+    }
+    return _custom("BGPAdvertisement", pool.name, _present(spec))
+
+
+# --- sessions
+
+
+def routers_of(nodes: Mapping[str, Mapping[str, Any]]) -> dict[Router, tuple[str, ...]]:
+    """The routers of all nodes with the nodes that speak to each, in the order of racks and addresses.
+
+    :param nodes: ``{name: {rack, as_number, peers: [{address, as_number, port, password, source_address}]}}``; a peer's last three may be absent.
+    """
+    users: dict[Router, list[str]] = {}
+    for name, node in sorted(nodes.items()):
+        for peer in node.get("peers") or ():
+            router = Router(
+                str(ipaddress.ip_address(peer["address"])),
+                int(peer["as_number"]),
+                int(node["as_number"]),
+                str(node.get("rack") or ""),
+                int(peer.get("port") or DEFAULT_BGP_PORT),
+                str(peer.get("password") or ""),
+                str(peer.get("source_address") or ""),
+            )
+            users.setdefault(router, []).append(name)
+    order = sorted(users, key=lambda router: (router.rack, router.address, router.own_as_number, users[router]))
+    return {router: tuple(users[router]) for router in order}
+
+
+def _name(*parts: object) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(str(part) for part in parts).lower()).strip("-")
+
+
+def secret_name(password: str) -> str:
+    """Name of the Secret that carries a password of ``cluster_bgp_passwords``."""
+    return _name("bgp-password", password)
+
+
+def _node_selector(router: Router, users: Sequence[str], rack: Iterable[str]) -> Object:
+    """A rack by its label when all its nodes have the router and the AS, else the nodes by name; never those that announce nothing."""
+    may_announce = {"key": EXCLUDE_LABEL, "operator": "DoesNotExist"}
+    if router.rack and set(users) == set(rack):
+        return {"matchLabels": {RACK_LABEL: router.rack}, "matchExpressions": [may_announce]}
+    return {"matchExpressions": [{"key": HOST_NAME_LABEL, "operator": "In", "values": list(users)}, may_announce]}
+
+
+def bgp_peers(
+    nodes: Mapping[str, Mapping[str, Any]], hold_seconds: int, bfd: bool = False
+) -> tuple[list[Object], dict[str, list[str]]]:
+    """A BGPPeer for each router, rack and AS of nodes; and the objects' names by the routers' addresses."""
+    racks: dict[str, set[str]] = {}
+    for name, node in nodes.items():
+        racks.setdefault(str(node.get("rack") or ""), set()).add(name)
+    found: list[Object] = []
+    names: dict[str, list[str]] = {}
+    for router, users in routers_of(nodes).items():
+        name = _name(router.rack or "node", router.address, router.own_as_number)
+        if any(obj["metadata"]["name"] == name for obj in found):
+            name = _name(name, *users)
+        spec = {
+            "peerAddress": router.address,
+            "peerASN": router.as_number,
+            "peerPort": router.port,
+            "myASN": router.own_as_number,
+            "holdTime": f"{hold_seconds}s",
+            "sourceAddress": router.source or None,
+            "bfdProfile": BFD_PROFILE if bfd else None,
+            "passwordSecret": {"name": secret_name(router.password), "namespace": NAMESPACE}
+            if router.password
+            else None,
+            "nodeSelectors": [_node_selector(router, users, racks[router.rack])],
+        }
+        found.append(_custom("BGPPeer", name, _present(spec), PEER_API))
+        names.setdefault(router.address, []).append(name)
+    return found, names
+
+
+def passwords(nodes: Mapping[str, Mapping[str, Any]], values: Mapping[str, str]) -> list[Object]:
+    """The Secrets of the passwords that routers ask for; a name without a value is refused."""
+    wanted = sorted({router.password for router in routers_of(nodes) if router.password})
+    missing = [name for name in wanted if not values.get(name)]
+    if missing:
+        raise MetallbError(f"cluster_bgp_passwords has no {', '.join(missing)}, which cluster_bgp_peers refer to")
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/basic-auth",
+            "metadata": {"name": secret_name(name), "namespace": NAMESPACE},
+            "data": {"password": base64.b64encode(str(values[name]).encode()).decode()},
+        }
+        for name in wanted
     ]
-    if mode == "metallb_l2" and pools:
-        found.append(_custom("L2Advertisement", "pools", {"ipAddressPools": [pool.name for pool in pools]}))
+
+
+def bfd_profile(options: Mapping[str, Any]) -> Object:
+    """How soon a silent router is given up."""
+    spec = {BFD_FIELDS[key]: value for key, value in options.items() if value is not None}
+    return _custom("BFDProfile", BFD_PROFILE, spec)
+
+
+def announcement_objects(
+    mode: str,
+    pools: Sequence[Pool],
+    nodes: Mapping[str, Mapping[str, Any]],
+    hold_seconds: int,
+    bfd: Mapping[str, Any],
+) -> list[Object]:
+    """The pools, and the word to announce them in the mode's way."""
+    found = [address_pool(pool) for pool in pools]
+    if mode == "metallb_l2":
+        found += [layer_2_advertisement(pool) for pool in pools]
+    elif mode == "metallb_bgp":
+        sessions, names = bgp_peers(nodes, hold_seconds, bool(bfd))
+        found += [*([bfd_profile(bfd)] if bfd else []), *sessions, *(bgp_advertisement(pool, names) for pool in pools)]
     return found
 
 
+# --- upstream's objects
+
+
 def _wanted(obj: Object, mode: str) -> bool:
-    return mode == "metallb_l2" or obj["metadata"]["name"] not in SPEAKER_NAMES
+    return mode in SPEAKING_MODES or obj["metadata"]["name"] not in SPEAKER_NAMES
 
 
 def _adapted(obj: Object, images: Mapping[str, str], cpu_request: str) -> Object:
@@ -88,11 +285,20 @@ def _adapted(obj: Object, images: Mapping[str, str], cpu_request: str) -> Object
 
 
 def objects(
-    upstream: str, mode: str, images: Mapping[str, str], pools: Sequence[Mapping[str, Any]], cpu_request: str = "25m"
+    upstream: str,
+    mode: str,
+    images: Mapping[str, str],
+    pools: Sequence[Mapping[str, Any]],
+    cpu_request: str = "25m",
+    nodes: Mapping[str, Mapping[str, Any]] | None = None,
+    hold_seconds: int = 9,
+    bfd: Mapping[str, Any] | None = None,
 ) -> list[Object]:
-    """Everything that MetalLB needs in ``mode``.
+    """Everything that MetalLB needs in ``mode``, but for the passwords (:func:`passwords`).
 
     :param images: ``{"metallb/controller": "name:tag", "metallb/speaker": ...}``.
+    :param nodes: as for :func:`routers_of`; for ``metallb_bgp``.
+    :param bfd: ``cluster_load_balancer_bfd``; for ``metallb_bgp``.
     :raises MetallbError: an unknown mode, a pool that does not fit, another manifest than the one that is expected.
     """
     if mode not in MODES:
@@ -105,8 +311,8 @@ def objects(
     try:
         found = parse(upstream)
         if not any(obj["kind"] == "Deployment" and obj["metadata"]["name"] == "controller" for obj in found):
-            raise MetallbError("the upstream manifest is not a metallb-native.yaml: it has no Deployment 'controller'")
+            raise MetallbError("the upstream manifest is not MetalLB's: it has no Deployment 'controller'")
         kept = [_adapted(obj, images, cpu_request) for obj in found if _wanted(obj, mode)]
     except CalicoError as error:
         raise MetallbError(str(error)) from error
-    return kept + pool_objects(mode, wanted)
+    return kept + announcement_objects(mode, wanted, nodes or {}, hold_seconds, bfd or {})

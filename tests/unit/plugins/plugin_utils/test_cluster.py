@@ -146,6 +146,30 @@ def plain(**values: Any) -> Break:
     return common(cluster_network_plugin="none", cluster_load_balancer_mode="none", **{pool: []}, **values)
 
 
+def announced(mode: str, *breaks: Break, **options: Any) -> Break:
+    """A pool with options, in a mode; without a network plugin of ours nobody else has sessions with the routers."""
+    one = {"name": "a", "addresses": ["192.0.2.0/28"], **options}
+    plugin = "none" if mode == "metallb_bgp" else "calico"
+    return both(
+        common(cluster_load_balancer_mode=mode, cluster_network_plugin=plugin, **{pool: [one]}),
+        *breaks,
+    )
+
+
+def labels(**match: str) -> list[dict[str, Any]]:
+    return [{"match_labels": match}]
+
+
+rack1 = labels(**{"bare-metal.kubernetes/rack": "rack1"})
+internal = both(
+    *(
+        own(name, cluster_bgp_as_number=64600 + number % 2 + 1)
+        for number, name in enumerate(["cp1", "cp2", "cp3", "w1", "w2"])
+    )
+)
+no_routers = both(*(own(name, cluster_bgp_peers=[]) for name in ("cp1", "cp2", "cp3", "w1", "w2")))
+
+
 def said(**values: Any) -> Break:
     """Variables of roles that the inventory sets."""
     return both(common(**values), lambda d: d.given.update(dict.fromkeys(values, "x.yml:1")))
@@ -245,6 +269,43 @@ CASES: list[tuple[str, Break, str]] = [
     ("load_balancer", common(cluster_network_plugin="none"), "lets Calico announce"),
     ("load_balancer", common(cluster_load_balancer_mode="none"), "-> warning is not used"),
     ("load_balancer", common(**{pool: [{"name": "a", "addresses": ["fd00:1::/120"]}]}), "has IPv6 addresses"),
+    ("pool_addresses", announced("calico_bgp", addresses=[]), "is empty"),
+    ("pool_addresses", announced("calico_bgp", addresses=["224.0.0.0/28"]), "a multicast address"),
+    ("pool_addresses", announced("calico_bgp", addresses=["223.255.255.250-224.0.0.5"]), "a multicast address"),
+    ("pool_addresses", announced("calico_bgp", addresses=["172.17.5.0/24"]), "-> warning the default of Docker's bridge"),
+    ("pool_addresses", announced("calico_bgp", addresses=["192.0.2.255-192.0.3.0"]), "no address that does not end with"),
+    ("pool_options", announced("metallb_bgp", communities=["1:2", "1:2"]), "has an entry twice"),
+    ("pool_options", announced("calico_bgp", service_selectors=[{}]), "neither match_labels nor match_expressions"),
+    ("pool_options", announced("calico_bgp", node_selectors=rack1), "has no effect in the mode calico_bgp: Calico announces a pool as a whole"),
+    ("pool_options", announced("metallb_l2", communities=["64512:1"]), "there is no route to carry it"),
+    ("pool_options", announced("metallb_bgp", interfaces=["bond0"]), "not on an interface"),
+    ("pools_are_announced", announced("metallb_l2", node_selectors=labels(pool="edge")), "no node that may announce has these labels"),
+    ("pools_are_announced", announced("metallb_l2", node_selectors=labels(**{"kubernetes.io/hostname": "cp1"})), "no node that may announce"),
+    ("pools_are_announced", both(group(workers=[]), announced("calico_bgp")), "is announced by nobody: control planes with their taint"),
+    ("pools_are_announced", announced("metallb_l2", common(cluster_node_taints=[{"key": "gpu", "effect": "NoSchedule"}])), "nor do nodes with other taints"),
+    ("calico_announces", no_routers, "-> warning only the nodes learn of the pools"),
+    ("one_speaker_a_router", announced("metallb_bgp", common(cluster_network_plugin="calico")), "with the routers that calico's nodes have sessions with"),
+    ("speakers_have_routers", announced("metallb_bgp", no_routers), "metallb_bgp needs routers"),
+    ("speakers_have_routers", announced("metallb_bgp", peers=["192.0.2.99"]), "192.0.2.99 is no node's router"),
+    ("speakers_have_routers", announced("metallb_bgp", peers=["10.77.1.254"], node_selectors=labels(**{"kubernetes.io/hostname": "w1"})),
+     "none of the nodes that announce it has one of these routers"),
+    ("speakers_have_routers", announced("metallb_bgp", own("w1", cluster_bgp_peers=[])), "-> warning w1 announces it to no router"),
+    ("speaker_can", announced("metallb_bgp", common(cluster_load_balancer_bgp_speaker="frr")), "frrouting/frr, which the release set stable does not have"),
+    ("speaker_can", announced("metallb_bgp", common(cluster_load_balancer_bfd={"passive": True})), "MetalLB's native one has no BFD"),
+    ("speaker_can", announced("metallb_l2", common(cluster_load_balancer_bfd={"passive": True})), "is not used in the mode metallb_l2"),
+    ("speaker_can", both(dual, announced("metallb_bgp", addresses=["fd00:3::/120"])), "announces IPv4 only"),
+    ("speaker_can", announced("metallb_bgp", communities=["large:1:2:3"]), "sends standard communities only"),
+    ("speaker_can", announced("metallb_bgp", own("w1", cluster_bgp_peers=[{"address": "fd00:9::1", "as_number": 64601}])), "is IPv6: the native speaker"),
+    ("pool_routes", announced("metallb_bgp", aggregation_length=24), "192.0.2.0/28 is at most a /28"),
+    ("pool_routes", announced("metallb_bgp", addresses=["192.0.2.1-192.0.2.6"], aggregation_length=30), "is at most a /31"),
+    ("pool_routes", announced("metallb_bgp", local_preference=200), "LOCAL_PREF is not sent to another AS"),
+    ("layer_2_in_one_segment", announced("metallb_l2"), "is announced from 2 racks (rack1, rack2)"),
+    ("layer_2_in_one_segment", announced("metallb_l2", common(cluster_load_balancer_l2_prefix_length=24)), "from 2 segments (10.77.1.0/24, 10.77.2.0/24)"),
+    ("layer_2_in_one_segment", announced("metallb_l2", common(cluster_load_balancer_l2_prefix_length=16)), "-> warning is not in 10.77.0.0/16"),
+    ("layer_2_in_one_segment", announced("metallb_l2", common(cluster_load_balancer_l2_prefix_length=22), addresses=["10.77.3.240-10.77.3.255"],
+     avoid_buggy_addresses=False), "has the broadcast address of 10.77.0.0/22"),
+    ("fits_declaration", announced("metallb_bgp", communities=["64512:70000"]), "is not a BGP community"),
+    ("fits_declaration", announced("metallb_bgp", priority=0), "MetalLB takes 0 for no priority"),
     ("labels_and_taints", own("w1", cluster_node_labels={"gpu": True}), "is a boolean"),
     ("labels_and_taints", own("w1", cluster_node_labels={"gpu": "a b"}), "is not a label's value"),
     ("labels_and_taints", own("w1", cluster_node_labels={"-gpu": "a"}), "is not a label's key"),
@@ -376,6 +437,16 @@ def test_host_variables_are_declared(name: str) -> None:
 
 
 VALID: list[tuple[str, Break]] = [
+    ("a pool for each rack by layer 2", common(cluster_load_balancer_mode="metallb_l2", **{pool: [
+        {"name": "one", "addresses": ["10.77.1.200-10.77.1.220"], "node_selectors": rack1, "interfaces": ["bond0"]},
+        {"name": "two", "addresses": ["10.77.2.200-10.77.2.220"], "node_selectors": labels(**{"bare-metal.kubernetes/rack": "rack2"})}]})),
+    ("racks that are one segment", announced(
+        "metallb_l2", common(cluster_load_balancer_l2_prefix_length=16), addresses=["10.77.250.0/24"], namespaces=["web"], priority=1)),
+    ("speakers with sessions of their own", announced(
+        "metallb_bgp", peers=["10.77.1.254", "10.77.2.254"], communities=["64512:1"], aggregation_length=28, service_selectors=labels(tier="web"))),
+    ("a preference that routers of the own AS hear", announced("metallb_bgp", internal, local_preference=200)),
+    ("the last address of a block that clients refuse is left out", announced(
+        "metallb_l2", common(cluster_load_balancer_l2_prefix_length=16), addresses=["10.77.255.0/24"])),
     ("dual stack", common(cluster_pod_cidrs=["10.244.0.0/16", "fd00:1::/104"], cluster_service_cidrs=["10.96.0.0/16", "fd00:2::/112"])),
     ("IPv6 nodes in dual stack", both(
         common(cluster_pod_cidrs=["fd00:1::/104", "10.244.0.0/16"], cluster_service_cidrs=["fd00:2::/112", "10.96.0.0/16"]),
@@ -391,7 +462,7 @@ VALID: list[tuple[str, Break]] = [
     ("schedulable control planes only", both(group(workers=[], all=["cp1", "cp2", "cp3"]), common(cluster_node_taints=[]))),
     ("etcd on hosts of its own", both(
         group(etcd=["e1", "e2", "e3"]), lambda d: d.own.update({f"e{n}": {"cluster_node_ip": f"10.77.3.{n}"} for n in (1, 2, 3)}))),
-    ("a mesh without routers", both(*(own(name, cluster_bgp_peers=[]) for name in ("cp1", "cp2", "cp3", "w1", "w2")))),
+    ("a mesh without routers", both(no_routers, common(**{pool: []}))),
     ("kernel parameters in every form", common(cluster_kernel_parameters={
         "net/ipv4/conf/eth0.100/rp_filter": 0, "-vm.swappiness": "10", "net.ipv4.conf.all.rp_filter": {"min": 1, "reason": "x", "optional": True},
         "vm.max_map_count": None, "vm.overcommit_memory": {"one_of": [0, 1]}, "fs.file-max": {"min": 1, "max": 9000000}})),
