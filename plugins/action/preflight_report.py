@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import preflight, upgrade_steps
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import node_space, preflight, upgrade_steps
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.report_action import Report, ReportAction
 
 
@@ -50,6 +50,11 @@ class ActionModule(ReportAction):
             node_ips={host: entry.get("node_ip") or "" for host, entry in given.items()},
             max_clock_skew_seconds=arguments["max_clock_skew_seconds"],
             target=target_of(arguments["versions"]),
+            loads={
+                host: node_space.Load(**load)
+                for host, entry in given.items()
+                if (load := (entry.get("answer") or {}).get("load"))
+            },
         )
         findings = preflight.judge(inventory, {host: entry.get("answer") or {} for host, entry in given.items()})
         data = preflight.as_data(findings, hosts)

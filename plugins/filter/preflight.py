@@ -1,12 +1,17 @@
 # Copyright: (c) 2026, the bare_metal.kubernetes maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What preflight_report needs of every host, read in one pass: evaluating a host's variables takes milliseconds."""
+"""What preflight_report needs of every host (read in one pass: evaluating a host's variables takes milliseconds), and what a node is to hold."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import node_space
 
 
 def preflight_hosts(
@@ -27,8 +32,26 @@ def preflight_hosts(
     return found
 
 
+def node_load(
+    pods_per_node: int,
+    manifest: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    containers_per_pod: float = 1,
+    control_plane: bool = False,
+    registry: str = "",
+) -> dict[str, Any]:
+    """The images, programs and logs of a node (:class:`node_space.Load`) as a dictionary; ``manifest`` may be empty before there is a bundle."""
+    try:
+        load = node_space.load_of(
+            manifest, int(pods_per_node), settings, float(containers_per_pod), control_plane, bool(registry)
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise AnsibleFilterError(f"node_load: {error!r}") from error
+    return asdict(load)
+
+
 class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"preflight_hosts": preflight_hosts}
+        return {"node_load": node_load, "preflight_hosts": preflight_hosts}

@@ -59,6 +59,8 @@ QUALIFICATION_FILE = "disk-qualification.json"
 FOREIGN_TO_STATE = (QUALIFICATION_FILE, "lease.json", "lease.lock")
 # How long names and TCP connections together may take; a live neighbour answers in milliseconds.
 NETWORK_SECONDS = 3.0
+# Where a node keeps what grows: state, images, the kubelet's volumes, logs, programs.
+DISK_PATHS = ("/", "/usr/local/bin", "/var/lib", "/var/lib/containerd", "/var/lib/kubelet", "/var/log")
 PACKAGE_MANAGERS = (("apt", "apt-get", "debian"), ("dnf", "dnf", "redhat"), ("zypper", "zypper", "suse"))
 
 
@@ -248,9 +250,7 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         "interfaces": observe_interfaces(),
         "default_routes": parse_default_routes(_json(["ip", "-json", "route", "show", "default"]))
         + parse_default_routes(_json(["ip", "-json", "-6", "route", "show", "default"])),
-        "disks": observe_disks(
-            sorted({"/", "/var/lib", "/var/log", *(requirements.get("min_free_mib") or {})}), mounts
-        ),
+        "disks": observe_disks(sorted({*DISK_PATHS, *(requirements.get("min_free_mib") or {})}), mounts),
         "time_sync": parse_time_sync(_output(["timedatectl", "show"]), _output(["chronyc", "-c", "tracking"])),
         "machine_id": _read("/etc/machine-id").strip(),
         "product_uuid": _read("/sys/class/dmi/id/product_uuid").strip().lower(),

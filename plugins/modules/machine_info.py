@@ -50,6 +50,11 @@ options:
           C(under_load) asks for it, is a warning, or an error when C(required); worse than C(required_verdict) by C(max_p99_ms), C(heartbeat_interval_ms)
           and C(election_timeout_ms) is an error; other settings, another kernel and more than C(max_age_days) are warnings.
         type: dict
+      load:
+        description: >-
+          What the node is to hold, as P(bare_metal.kubernetes.node_load#filter) gives it. Returned as it is; M(bare_metal.kubernetes.preflight_report) judges
+          whether it fits.
+        type: dict
       min_mtu: {description: Lowest MTU of the interface with that address., type: int}
       min_free_mib: {description: 'MiB that have to be free by path, before a run has prepared the host.', type: dict}
       ports: {description: 'TCP ports (C(port)) that only one process (C(process), at most 15 characters) may listen on.', type: list, elements: dict}
@@ -97,6 +102,7 @@ problems:
   type: list
   elements: dict
 waived: {description: 'Problems that a waiver covers, with its C(reason).', returned: always, type: list, elements: dict}
+load: {description: What O(requirements.load) was., returned: when given, type: dict}
 clock:
   description: 'The controller''s time before the question (C(sent)) and after the answer (C(received)), by which clocks of hosts are compared.'
   returned: always
@@ -124,6 +130,7 @@ REQUIREMENTS = dict(
     no_firewall=dict(type="bool"),
     swap=dict(type="str", choices=["refused", "turned_off", "tolerated"]),
     disk_qualification=dict(type="dict"),
+    load=dict(type="dict"),
     min_mtu=dict(type="int"),
     min_free_mib=dict(type="dict"),
     ports=dict(type="list", elements="dict"),

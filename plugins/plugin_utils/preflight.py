@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._machine_judge import ERROR, WARNING, is_reason
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import upgrade_steps
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import node_space, upgrade_steps
 
 WAIVED = "waived"
 LEVELS = (ERROR, WARNING, WAIVED)
@@ -66,8 +66,10 @@ REPORT_CHECKS = (
     "duplicate_machine_id",
     "duplicate_product_uuid",
     "etcd_version",
+    "image_space",
     "kernel_differs",
     "kubernetes_version",
+    "log_space",
     "mtu_differs",
     "not_examined",
     "os_differs",
@@ -108,7 +110,10 @@ ADDRESSED = re.compile(r"^Task failed: |(?:the )?remote host \"[^\"]*\"")
 
 @dataclass(frozen=True)
 class Inventory:
-    """What the inventory says: hosts to be examined, and by host waivers, racks and addresses; ``groups`` with all their hosts; ``target``: versions."""
+    """What the inventory says: hosts to be examined, and by host waivers, racks and addresses; ``groups`` with all their hosts.
+
+    ``target``: the versions that a run would install; ``loads``: what each node is to hold.
+    """
 
     hosts: Sequence[str]
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -117,6 +122,7 @@ class Inventory:
     node_ips: Mapping[str, str] = field(default_factory=dict)
     max_clock_skew_seconds: float = 300.0
     target: upgrade_steps.Target = field(default_factory=upgrade_steps.Target)
+    loads: Mapping[str, node_space.Load] = field(default_factory=dict)
 
     def group(self, name: str) -> list[str]:
         return list(self.groups.get(name, ()))
@@ -167,6 +173,7 @@ def judge(inventory: Inventory, answers: Answers) -> list[Finding]:
         *judge_pools(inventory, machines),
         *judge_racks(inventory, machines),
         *judge_versions(inventory, machines),
+        *judge_space(inventory, machines),
     )
     found = [
         *host_findings(answers, machines),
@@ -436,6 +443,14 @@ def judge_versions(inventory: Inventory, machines: Machines) -> Iterator[Finding
     live = {host: machine.get("versions") or {} for host, machine in machines.items() if machine["managed"]}
     for note in upgrade_steps.judge(inventory.target, live):
         yield Finding(*note)
+
+
+def judge_space(inventory: Inventory, machines: Machines) -> Iterator[Finding]:
+    """Nodes on whose file systems images or logs do not fit."""
+    for host, machine in machines.items():
+        if host in inventory.loads:
+            for note in node_space.judge(machine, inventory.loads[host]):
+                yield Finding(note.level, note.check, (host,), *note[2:])
 
 
 def _differing(check: str, values: Mapping[str, str], what: str, why: str, fix: str) -> Iterator[Finding]:

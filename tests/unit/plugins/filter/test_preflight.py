@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.bare_metal.kubernetes.plugins.filter.preflight import preflight_hosts
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.bare_metal.kubernetes.plugins.filter.preflight import node_load, preflight_hosts
 
 
 class Counted(dict[str, Any]):
@@ -34,3 +37,30 @@ def test_every_host_is_read_once_with_or_without_an_answer() -> None:
         "c": {"answer": {}, "waivers": {}, "rack": "", "node_ip": "c"},
     }
     assert hostvars.asked == 3
+
+
+MANIFEST = {
+    "images": [
+        {"name": "registry.k8s.io/kube-apiserver", "size": 30 << 20},
+        {"name": "docker.io/x/y", "size": 10 << 20},
+    ],
+    "files": [{"size": 5 << 20}],
+}
+
+
+def test_the_load_of_a_node_is_plain_data() -> None:
+    expected = {
+        "pods": 110,
+        "images_mib": 10,
+        "files_mib": 5,
+        "assumed": False,
+        "containers_per_pod": 2.0,
+        "settings": {"maxPods": 9},
+    }
+    assert node_load("110", MANIFEST, {"maxPods": 9}, "2", False, "http://r:5000") == expected
+    assert node_load(110)["assumed"] is True
+
+
+def test_a_load_that_cannot_be_added_up_says_so() -> None:
+    with pytest.raises(AnsibleFilterError, match="node_load: "):
+        node_load(110, {"images": [{}], "files": []})

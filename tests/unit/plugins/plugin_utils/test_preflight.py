@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _disk_result, _live_cluster, _machine_judge
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import node_space, upgrade_steps
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import preflight as core
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import upgrade_steps
 
 ROOT = Path(__file__).resolve().parents[4]
 HOSTS = ("cp1", "cp2", "cp3", "worker1", "worker2")
@@ -105,6 +105,19 @@ def test_steps_are_judged_of_hosts_that_are_ours_and_put_together() -> None:
         ("error", "kubernetes_version", ("worker2",)),
         ("waived", "kubernetes_version", ("worker1",)),
     ]
+
+
+# --- space ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_space_is_judged_of_nodes_that_were_examined_and_waived_by_host() -> None:
+    disk = {"size_mib": 4000, "free_mib": 4000, "mount": "/"}
+    small = {"disks": dict.fromkeys(node_space.PATHS, disk), "cpus": 4, "memory_mib": 16384}
+    given = answers(worker1=small, worker2=small, cp1=small)
+    loads = dict.fromkeys(("worker1", "worker2"), node_space.Load(110, 1000, 500, False, 0))
+    assert found(given, loads=loads) == [("error", "image_space", ("worker1", "worker2"))]
+    waived = found(given, loads=loads, waivers={"worker2": {"image_space": "images elsewhere"}})
+    assert ("waived", "image_space", ("worker2",)) in waived
 
 
 # --- hosts that could not be asked ----------------------------------------------------------------------------------------------------------
@@ -461,7 +474,7 @@ def test_every_check_of_the_code_is_in_the_list_and_nothing_else() -> None:
     # These two are made from the names of the variables.
     assert hosts | {"live_pod_cidrs", "live_service_cidrs"} == set(core.HOST_CHECKS)
     own = literals(Path(core.__file__), "Finding", 1) | {"kernel_differs", "os_differs", "mtu_differs"}
-    own |= literals(Path(upgrade_steps.__file__), "Note", 1)
+    own |= literals(Path(upgrade_steps.__file__), "Note", 1) | literals(Path(node_space.__file__), "Note", 1)
     assert own == set(core.REPORT_CHECKS)
     assert list(core.CHECKS) == sorted({*core.HOST_CHECKS, *core.REPORT_CHECKS})
 
