@@ -138,6 +138,7 @@ class Inventory:
             unbuildable=unbuildable,
             images={name: _images(lock, name, name not in unbuildable) for name in lock.release_sets},
             controller=self._host(CONTROLLER, True),
+            component_versions={name: dict(lock.release(name).versions) for name in lock.release_sets},
         )
 
     def _host(self, name: str, evaluated: bool) -> Host:

@@ -10,7 +10,8 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import calico
+from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import node_ips
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import bgp, calico, calico_bgp
 
 
 def calico_objects(upstream: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -39,6 +40,46 @@ def pool_cidrs(pools: Iterable[Mapping[str, Any]]) -> list[str]:
         raise AnsibleFilterError(f"pool_cidrs: {error}") from error
 
 
+def calico_secrets(passwords: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """``{namespace/name: {password's name: password}}`` of the passwords that sessions name; empty when none does."""
+    try:
+        read = calico.settings_of(settings)
+        named = {peer.password for node in read.nodes for peer in node.peers} | {read.mesh_password}
+        data = {name: str(passwords[name]) for name in sorted(named - {""})}
+    except calico.CalicoError as error:
+        raise AnsibleFilterError(f"calico_secrets: {error}") from error
+    except KeyError as error:
+        raise AnsibleFilterError(f"calico_secrets: cluster_bgp_passwords has no {error}") from error
+    return {f"{calico_bgp.NAMESPACE}/{calico_bgp.PASSWORDS}": data} if data else {}
+
+
+def calico_typha_replicas(nodes: int) -> int:
+    """How many Typhas a cluster of so many nodes wants."""
+    return bgp.typha_replicas(int(nodes))
+
+
+def bgp_reflectors(
+    hosts: Sequence[str], control_plane: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """The nodes that reflect routes, named by the inventory or elected from it."""
+    return bgp.reflectors(bgp.speakers_of(hosts, control_plane, hostvars))
+
+
+def bgp_sessions(
+    hosts: Sequence[str],
+    control_plane: Sequence[str],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    topology: str,
+    encapsulation: str,
+) -> dict[str, list[str]]:
+    """The addresses that each node must have a BGP session with, by name."""
+    addresses = node_ips(hosts, hostvars)
+    routers = {host: [str(peer["address"]) for peer in hostvars[host].get("cluster_bgp_peers") or ()] for host in hosts}
+    found = bgp.topology_of(topology, any(routers.values()), encapsulation)
+    chosen = bgp_reflectors(hosts, control_plane, hostvars)
+    return bgp.sessions(found, {host: (addresses[host], routers[host]) for host in hosts}, chosen)
+
+
 class FilterModule:
     """Entry point for Ansible."""
 
@@ -48,5 +89,9 @@ class FilterModule:
             "calico_objects": calico_objects,
             "calico_nodes": calico_nodes,
             "calico_block_size": calico_block_size,
+            "calico_secrets": calico_secrets,
+            "calico_typha_replicas": calico_typha_replicas,
+            "bgp_reflectors": bgp_reflectors,
+            "bgp_sessions": bgp_sessions,
             "pool_cidrs": pool_cidrs,
         }

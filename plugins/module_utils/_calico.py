@@ -225,17 +225,19 @@ class Status:
     routes: tuple[Route, ...]
 
 
-def observe(families: t.Iterable[int], kubeconfig: str = CNI_KUBECONFIG) -> Status:
+def observe(families: t.Iterable[int], kubeconfig: str = CNI_KUBECONFIG, bgp: bool = True) -> Status:
     """Ask BIRD, the kernel and, with the CNI plugin's own credentials, the API.
 
     :param families: 4, 6 or both.
+    :param bgp: false where no BIRD runs.
     :raises CalicoStatusError: one of them does not answer.
     """
     sessions: list[Session] = []
     routes: list[Route] = []
     try:
         for family in families:
-            sessions += parse_sessions(ask_bird(SOCKETS[family], "show protocols all"))
+            if bgp:
+                sessions += parse_sessions(ask_bird(SOCKETS[family], "show protocols all"))
             routes += parse_routes(run(["ip", "-json", f"-{family}", "route", "show"], timeout=20).stdout)
         with KubeApi(load_credentials(kubeconfig), timeout=10, deadline=0) as api:
             blocks = parse_blocks(api.list(BLOCK_API, "BlockAffinity"))

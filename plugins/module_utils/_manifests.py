@@ -41,7 +41,13 @@ WORKLOADS = frozenset({"Deployment", "DaemonSet", "StatefulSet", "Job", "CronJob
 # Phases of an application: what a later one needs is there before it begins.
 NAMESPACES, DEFINITIONS, CONFIGURATION, WORK, WEBHOOKS, CUSTOM = range(6)
 # Removing one of these removes what others put there, so prune reports it and leaves it.
-NEVER_PRUNED = frozenset({"Namespace", "CustomResourceDefinition", "Node", "PersistentVolume", "PersistentVolumeClaim"})
+NEVER_PRUNED = frozenset(
+    {
+        *("Namespace", "CustomResourceDefinition", "Node", "PersistentVolume", "PersistentVolumeClaim"),
+        # Pods keep their addresses, and BIRD would no longer announce them.
+        "IPPool",
+    }
+)
 
 
 class ManifestError(Exception):
@@ -235,6 +241,22 @@ def prunable(found: t.Iterable[Object], wanted: t.Iterable[Object], manager: str
 
 
 # --- diff
+
+
+def secrets_of(wanted: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[Object]:
+    """Secrets of ``{namespace/name: {key: text}}``.
+
+    :raises ManifestError: a name without its namespace.
+    """
+    found = []
+    for place, data in sorted(wanted.items()):
+        namespace, slash, name = place.partition("/")
+        if not (namespace and slash and name):
+            raise ManifestError(f"secrets: '{place}' is not namespace/name")
+        encoded = {key: base64.b64encode(str(value).encode()).decode() for key, value in sorted(data.items())}
+        meta = {"name": name, "namespace": namespace}
+        found.append({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "Opaque", "data": encoded})
+    return found
 
 
 def secret_values(objects: t.Iterable[t.Any]) -> set[str]:

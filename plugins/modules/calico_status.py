@@ -33,6 +33,10 @@ options:
     type: list
     elements: str
     default: []
+  bgp:
+    description: Whether BIRD runs on the node; false where packets are encapsulated and nobody speaks BGP.
+    type: bool
+    default: true
   families:
     description: Address families.
     type: list
@@ -108,6 +112,7 @@ def main() -> None:
             "node": {"type": "str", "required": True},
             "peers": {"type": "list", "elements": "str", "default": []},
             "nodes": {"type": "list", "elements": "str", "default": []},
+            "bgp": {"type": "bool", "default": True},
             "families": {"type": "list", "elements": "int", "choices": [4, 6], "default": [4]},
             "state": {"type": "str", "choices": ["proven", "observed"], "default": "observed"},
             "wait_seconds": {"type": "int", "default": 120},
@@ -121,7 +126,7 @@ def main() -> None:
     while True:
         status = calico.Status((), (), ())
         try:
-            status = calico.observe(wanted["families"], wanted["kubeconfig"])
+            status = calico.observe(wanted["families"], wanted["kubeconfig"], wanted["bgp"])
             missing = calico.problems(
                 wanted["node"], wanted["peers"], status.sessions, status.blocks, status.routes, wanted["nodes"]
             )

@@ -25,6 +25,10 @@ options:
     type: list
     elements: dict
     required: true
+  secrets:
+    description: "Secrets that belong to the objects, as C({namespace/name: {key: text}}). Their values are kept out of all output."
+    type: dict
+    default: {}
   owner:
     description: Name of the set; value of the owner label.
     type: str
@@ -104,6 +108,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "objects": {"type": "list", "elements": "dict", "required": True},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
             "owner": {"type": "str", "required": True},
             "prune": {"type": "bool", "default": False},
             "wait": {
@@ -119,6 +124,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted, owner = module.params["objects"], module.params["owner"]
+    try:
+        wanted = wanted + rules.secrets_of(module.params["secrets"])
+    except rules.ManifestError as exc:
+        module.fail_json(msg=str(exc))
     module.no_log_values.update(rules.secret_values(wanted))
     waited = 0.0
     try:

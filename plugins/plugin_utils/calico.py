@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, the bare_metal.kubernetes maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Calico's objects: upstream's ``calico.yaml`` changed for a routed network without encapsulation, and our own custom
-resources.
+"""Calico's objects: upstream's ``calico.yaml`` changed for a routed or encapsulated network, and our own custom resources (those of BGP are in
+``calico_bgp``).
 
 Pure functions. Fields of the custom resources: docs.tigera.io/calico/latest/reference/resources; the node's own AS
 number is the annotation
@@ -23,13 +23,19 @@ from typing import Any
 
 import yaml
 
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import bgp, calico_bgp
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.calico_bgp import (
+    DEFAULT_AS_NUMBER,
+    NAMESPACE,
+    Peer,
+    custom,
+    peer_of,
+)
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.node_registration import RACK_LABEL
 
 Object = dict[str, Any]
 
 CONFIGURATION_ANNOTATION = "bare-metal.kubernetes/configuration"
-CUSTOM_API = "crd.projectcalico.org/v1"
-NAMESPACE = "kube-system"
 # A node may hold twice its pods: addresses of ended pods linger while new ones start (kubelet allows both during a
 # rollout).
 ADDRESSES_PER_POD = 2
@@ -39,20 +45,22 @@ SMALLEST_BLOCK, LARGEST_BLOCK = 26, 20
 # Calico gives a node at most 20 blocks unless IPAMConfig says otherwise (libcalico-go/lib/ipam).
 UPSTREAM_BLOCKS_PER_NODE = 20
 TYPHA_PORT = 5473
-# The first AS number for private use (RFC 6996): a node's when nobody says otherwise.
-DEFAULT_AS_NUMBER = 64512
+# Links that the smallest MTU is taken of: upstream's list (felix/config/config_params.go) and what bare metal has above it. A VLAN on a bond may have
+# less than its ports.
+MTU_INTERFACES = "^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan|bond|team|vlan).*)"
+# From so many pods on Felix compares less often: each time it reads every rule, route and set of the node. Its own are 180, 90 and 10 s; the main loop
+# of a node that starts hundreds of pods is busy for longer than the 90 s after which it is killed.
+DENSE_PODS = 250
+DENSE_FELIX: Mapping[str, Any] = {
+    "iptablesRefreshInterval": "5m0s",
+    "routeRefreshInterval": "3m0s",
+    "ipsetsRefreshInterval": "1m30s",
+    "healthTimeoutOverrides": [{"name": "InternalDataplaneMainLoop", "timeout": "5m0s"}],
+}
 
 
 class CalicoError(Exception):
     """The wanted network cannot be built; the message names the setting, its value and what fits."""
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A router that a node speaks BGP with."""
-
-    address: str
-    as_number: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,27 @@ class Node:
     peers: tuple[Peer, ...] = ()
     as_number: int = DEFAULT_AS_NUMBER
     pods_per_node: int = 0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A pool of ``cluster_pod_pools``. ``block_size`` 0: the cluster's."""
+
+    name: str
+    cidr: str
+    block_size: int = 0
+    racks: tuple[str, ...] = ()
+    node_labels: tuple[tuple[str, str], ...] = ()
+    nat_outgoing: bool = True
+    announced: bool = True
+    disabled: bool = False
+
+    @property
+    def selector(self) -> str:
+        """Which nodes take addresses from it, in Calico's words."""
+        parts = [f"{RACK_LABEL} in {{{', '.join(repr(rack) for rack in self.racks)}}}"] if self.racks else []
+        parts += [f"{key} == '{value}'" for key, value in self.node_labels]
+        return " && ".join(parts) or "all()"
 
 
 @dataclass(frozen=True)
@@ -97,6 +126,23 @@ class Settings:
     max_unavailable: str = "10%"
     typha_replicas: int = 0
     felix: Mapping[str, Any] = field(default_factory=dict)
+    topology: str = bgp.AUTO
+    encapsulation: str = "none"
+    wireguard: bool = False
+    data_plane: str = "auto"
+    reflectors: tuple[str, ...] = ()
+    mesh_password: str = ""
+    filters: tuple[Mapping[str, Any], ...] = ()
+    communities: tuple[Mapping[str, Any], ...] = ()
+    advertisements: tuple[Mapping[str, Any], ...] = ()
+    external_cidrs: tuple[str, ...] = ()
+    graceful_restart_seconds: int = 0
+    pools: tuple[Pool, ...] = ()
+
+    @property
+    def bgp_topology(self) -> str:
+        """Who speaks BGP with whom."""
+        return bgp.topology_of(self.topology, any(node.peers for node in self.nodes), self.encapsulation)
 
     @property
     def densest(self) -> int:
@@ -115,16 +161,34 @@ class Settings:
 
 
 def _node(name: str, values: Mapping[str, Any]) -> Node:
-    peers = (
-        Peer(str(ipaddress.ip_address(peer["address"])), int(peer["as_number"])) for peer in values.get("peers") or ()
-    )
     return Node(
         name,
         str(values.get("rack") or ""),
-        tuple(peers),
+        tuple(peer_of(peer) for peer in values.get("peers") or ()),
         int(values.get("as_number") or DEFAULT_AS_NUMBER),
         int(values.get("pods_per_node") or 0),
     )
+
+
+def _pool(values: Mapping[str, Any]) -> Pool:
+    return Pool(
+        str(values["name"]),
+        str(ipaddress.ip_network(values["cidr"])),
+        int(values.get("block_size") or 0),
+        tuple(sorted(map(str, values.get("racks") or ()))),
+        tuple(sorted((str(key), str(value)) for key, value in (values.get("node_labels") or {}).items())),
+        bool(values.get("nat_outgoing", True)),
+        bool(values.get("announced", True)),
+        bool(values.get("disabled", False)),
+    )
+
+
+NUMBERS = (
+    *("pods_per_node", "block_size", "as_number", "api_port", "mtu", "allowed_own_as", "typha_replicas"),
+    "graceful_restart_seconds",
+)
+LISTS = ("pod_cidrs", "load_balancer_cidrs", "service_cidrs", "external_cidrs", "reflectors")
+TABLES = ("filters", "communities", "advertisements")
 
 
 def settings_of(values: Mapping[str, Any]) -> Settings:
@@ -142,15 +206,10 @@ def settings_of(values: Mapping[str, Any]) -> Settings:
             **{
                 **values,
                 "nodes": nodes,
-                "pod_cidrs": tuple(map(str, values["pod_cidrs"])),
-                "load_balancer_cidrs": tuple(map(str, values.get("load_balancer_cidrs") or ())),
-                "service_cidrs": tuple(map(str, values.get("service_cidrs") or ())),
-                **{
-                    key: int(values[key])
-                    for key in ("pods_per_node", "block_size", "as_number", "api_port", "mtu")
-                    if key in values
-                },
-                **{key: int(values[key]) for key in ("allowed_own_as", "typha_replicas") if key in values},
+                "pools": tuple(_pool(pool) for pool in values.get("pools") or ()),
+                **{key: tuple(map(str, values.get(key) or ())) for key in LISTS},
+                **{key: tuple(values.get(key) or ()) for key in TABLES},
+                **{key: int(values[key]) for key in NUMBERS if key in values},
                 "max_unavailable": str(values.get("max_unavailable") or "10%"),
             }
         )
@@ -211,96 +270,54 @@ def pool_cidrs(pools: Iterable[Mapping[str, Any]]) -> list[str]:
 # --- custom resources
 
 
-def _custom(kind: str, name: str, spec: Mapping[str, Any]) -> Object:
-    return {"apiVersion": CUSTOM_API, "kind": kind, "metadata": {"name": name}, "spec": dict(spec)}
-
-
 def ip_pools(settings: Settings) -> list[Object]:
-    """One pool for each pod CIDR: routed, neither IP-in-IP nor VXLAN."""
-    size = settings.ipv4_block_size
-    pools = []
-    for number, cidr in enumerate(settings.pod_cidrs):
-        network = ipaddress.ip_network(cidr)
-        block = size if network.version == 4 else 128 - (32 - size)
-        if network.prefixlen > block:
-            raise CalicoError(
-                f"cluster_pod_cidrs: {cidr} is smaller than one block (/{block}); take a larger range or smaller blocks"
-            )
-        name = f"default-ipv{network.version}-ippool" + (f"-{number}" if number > 1 else "")
-        pools.append(
-            _custom(
-                "IPPool",
-                name,
-                {
-                    "cidr": str(network),
-                    "blockSize": block,
-                    "ipipMode": "Never",
-                    "vxlanMode": "Never",
-                    "natOutgoing": settings.nat_outgoing,
-                    "nodeSelector": "all()",
-                    "allowedUses": ["Workload", "Tunnel"],
-                },
-            )
+    """The pools: the inventory's, or one for each pod CIDR that all nodes use."""
+    pools = list(settings.pools)
+    for number, cidr in enumerate([] if pools else settings.pod_cidrs):
+        version = ipaddress.ip_network(cidr).version
+        name = f"default-ipv{version}-ippool" + (f"-{number}" if number > 1 else "")
+        pools.append(Pool(name, str(ipaddress.ip_network(cidr)), nat_outgoing=settings.nat_outgoing))
+    return [_ip_pool(pool, settings) for pool in pools]
+
+
+VXLAN_MODES = {"none": "Never", "vxlan": "Always", "vxlan_cross_subnet": "CrossSubnet"}
+
+
+def _ip_pool(pool: Pool, settings: Settings) -> Object:
+    network = ipaddress.ip_network(pool.cidr)
+    size = pool.block_size or (
+        settings.ipv4_block_size if network.version == 4 else 128 - (32 - settings.ipv4_block_size)
+    )
+    if network.prefixlen > size:
+        raise CalicoError(
+            f"{'cluster_pod_pools' if settings.pools else 'cluster_pod_cidrs'}: {pool.cidr} is smaller than one block (/{size}); "
+            "take a larger range or smaller blocks"
         )
-    return pools
-
-
-def _common_as_number(nodes: Sequence[Node]) -> int:
-    """The AS of nodes without an annotation: the default when any node has it, else the smallest; never by position."""
-    numbers = {node.as_number for node in nodes} or {DEFAULT_AS_NUMBER}
-    return DEFAULT_AS_NUMBER if DEFAULT_AS_NUMBER in numbers else min(numbers)
-
-
-def bgp_configuration(settings: Settings) -> Object:
-    """The cluster-wide BGP settings. Without any router the nodes peer with each other, with one they do not."""
+    if settings.encapsulation not in VXLAN_MODES:
+        raise CalicoError(
+            f"cluster_encapsulation: Calico has no {settings.encapsulation}; it has {', '.join(VXLAN_MODES)}"
+        )
     spec: Object = {
-        "asNumber": settings.as_number or _common_as_number(settings.nodes),
-        "nodeToNodeMeshEnabled": not any(node.peers for node in settings.nodes),
-        "logSeverityScreen": "Info",
+        "cidr": pool.cidr,
+        "blockSize": size,
+        "ipipMode": "Never",
+        "vxlanMode": VXLAN_MODES[settings.encapsulation],
+        "natOutgoing": pool.nat_outgoing,
+        "nodeSelector": pool.selector,
+        "allowedUses": ["Workload", "Tunnel"],
     }
-    if settings.load_balancer_cidrs:
-        spec["serviceLoadBalancerIPs"] = [{"cidr": cidr} for cidr in settings.load_balancer_cidrs]
-    if settings.advertise_cluster_ips:
-        spec["serviceClusterIPs"] = [{"cidr": cidr} for cidr in settings.service_cidrs]
-    return _custom("BGPConfiguration", "default", spec)
-
-
-def _peer_name(*parts: object) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", "-".join(str(part) for part in parts).lower()).strip("-")
-
-
-def bgp_peers(settings: Settings) -> list[Object]:
-    """One object for each rack and router when all nodes of the rack have it (selected by label), else one a node."""
-    racks: dict[str, set[str]] = {}
-    users: dict[tuple[Peer, str], set[str]] = {}
-    for node in settings.nodes:
-        racks.setdefault(node.rack, set()).add(node.name)
-        for peer in node.peers:
-            users.setdefault((peer, node.rack), set()).add(node.name)
-    objects = []
-    for (peer, rack), names in sorted(
-        users.items(), key=lambda item: (item[0][1], item[0][0].address, item[0][0].as_number)
-    ):
-        common = {"peerIP": peer.address, "asNumber": peer.as_number}
-        if settings.allowed_own_as:
-            common["numAllowedLocalASNumbers"] = settings.allowed_own_as
-        if rack and names == racks[rack]:
-            selector = f"{RACK_LABEL} == '{rack}'"
-            objects.append(
-                _custom("BGPPeer", _peer_name("rack", rack, peer.address), {**common, "nodeSelector": selector})
-            )
-        else:
-            objects += [
-                _custom("BGPPeer", _peer_name("node", name, peer.address), {**common, "node": name})
-                for name in sorted(names)
-            ]
-    return objects
+    # Fields at their default are left out, as they were before they could be asked for.
+    return custom(
+        "IPPool",
+        pool.name,
+        spec | ({} if pool.announced else {"disableBGPExport": True}) | ({"disabled": True} if pool.disabled else {}),
+    )
 
 
 def ipam_config(settings: Settings) -> Object:
     """Nodes use their own blocks only: a borrowed address would be one more route in every table."""
     blocks = max_blocks_per_node(settings.densest, settings.ipv4_block_size)
-    return _custom(
+    return custom(
         "IPAMConfig",
         "default",
         {
@@ -315,12 +332,23 @@ def felix_configuration(settings: Settings, properties: Iterable[str]) -> Object
     """Felix's settings; ``properties`` are those that this release's definition knows (``nftablesMode`` came with
     3.29).
     """
-    spec: Object = {
-        "logSeverityScreen": "Info",
-    }
-    if "nftablesMode" in set(properties):
-        spec["nftablesMode"] = "Enabled" if settings.kube_proxy_mode == "nftables" else "Disabled"
-    return _custom("FelixConfiguration", "default", {**spec, **settings.felix})
+    known = set(properties)
+    spec: Object = {"logSeverityScreen": "Info", "mtuIfacePattern": MTU_INTERFACES}
+    if settings.data_plane == "ebpf":
+        raise CalicoError("cluster_calico_data_plane: the eBPF data plane is not in the images of this collection")
+    if settings.data_plane == "nftables" and "nftablesMode" not in known:
+        raise CalicoError(
+            "cluster_calico_data_plane: this release of Calico has no nftables data plane, which came with 3.29"
+        )
+    if "nftablesMode" in known:
+        wanted = settings.data_plane if settings.data_plane != "auto" else settings.kube_proxy_mode
+        spec["nftablesMode"] = "Enabled" if wanted == "nftables" else "Disabled"
+    if settings.densest >= DENSE_PODS:
+        spec |= DENSE_FELIX
+    if settings.wireguard:
+        versions = {ipaddress.ip_network(cidr).version for cidr in settings.pod_cidrs}
+        spec |= {{4: "wireguardEnabled", 6: "wireguardEnabledV6"}[version]: True for version in versions}
+    return custom("FelixConfiguration", "default", {**spec, **settings.felix})
 
 
 # --- upstream's objects
@@ -380,6 +408,14 @@ def _node_environment(settings: Settings) -> dict[str, str | None]:
     }
 
 
+def _without_bird(container: Object) -> None:
+    """Where nobody speaks BGP no BIRD runs, and none is asked whether it lives."""
+    for name in ("livenessProbe", "readinessProbe"):
+        command = container.get(name, {}).get("exec", {}).get("command")
+        if command:
+            container[name]["exec"]["command"] = [word for word in command if not word.startswith("-bird")]
+
+
 def _daemon_set(obj: Object, settings: Settings, configuration: str) -> Object:
     result = with_images(obj, settings.images)
     result["spec"]["updateStrategy"] = {
@@ -392,6 +428,8 @@ def _daemon_set(obj: Object, settings: Settings, configuration: str) -> Object:
         if container["name"] == "calico-node":
             with_environment(container, _node_environment(settings))
             container.setdefault("resources", {})["requests"] = {"cpu": settings.node_cpu_request}
+            if settings.bgp_topology == "none":
+                _without_bird(container)
     return result
 
 
@@ -420,7 +458,7 @@ def cni_configuration(text: str, settings: Settings) -> str:
 def _config_map(obj: Object, settings: Settings) -> Object:
     result = copy.deepcopy(obj)
     result["data"]["veth_mtu"] = str(settings.mtu)
-    result["data"]["calico_backend"] = "bird"
+    result["data"]["calico_backend"] = "vxlan" if settings.bgp_topology == "none" else "bird"
     result["data"]["typha_service_name"] = "calico-typha" if settings.typha_replicas else "none"
     result["data"]["cni_network_config"] = cni_configuration(result["data"]["cni_network_config"], settings)
     return result
@@ -545,16 +583,24 @@ def objects(upstream: str, settings: Settings) -> list[Object]:
             result.append(obj)
     if settings.typha_replicas:
         result += typha(settings)
-    custom = [
-        bgp_configuration(settings),
+    if settings.bgp_topology == "none" and settings.encapsulation == "none":
+        raise CalicoError(
+            "cluster_bgp_topology: without BGP and without encapsulation no node has a route to another's pods"
+        )
+    return [
+        *result,
+        *calico_bgp.password_access(settings),
+        calico_bgp.bgp_configuration(settings),
         ipam_config(settings),
         felix_configuration(settings, _felix_properties(found)),
+        *ip_pools(settings),
+        *calico_bgp.bgp_filters(settings),
+        *calico_bgp.bgp_peers(settings),
     ]
-    return [*result, *custom, *ip_pools(settings), *bgp_peers(settings)]
 
 
 def nodes_of(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """``{host: {rack, peers: [{address, as_number}], as_number, pods_per_node}}`` from each host's ``cluster_*``
+    """``{host: {rack, peers: [{address, as_number, ...}], as_number, pods_per_node}}`` from each host's ``cluster_*``
     variables.
 
     In the order of the names. A role's defaults do not reach into ``hostvars``, so theirs are applied here; what a task

@@ -15,6 +15,7 @@ from typing import Any
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     addresses,
+    bgp_rules,
     calico,
     cluster_budgets,
     cluster_rules,
@@ -37,6 +38,7 @@ RULES: Mapping[str, Rule] = {
     **cluster_versions.RULES,
     **policy_rules.RULES,
     **load_balancer_rules.RULES,
+    **bgp_rules.RULES,
 }
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl import normal_key
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     addresses,
+    bgp,
     calico,
     cluster_schema,
     density,
@@ -377,21 +378,26 @@ def blocks_of_a_node(view: View) -> Iterator[Problem]:
 
 @rule
 def pod_mtu(view: View) -> Iterator[Problem]:
-    """Pods are routed without encapsulation, so their MTU may be all of the link's and no more."""
+    """A pod's packet and what encapsulation adds must fit the links. Of two variables the role's is the one that counts."""
     least = max((SMALLEST_MTU[span.family] for span in view.pods), default=SMALLEST_MTU[4])
-    for host, like in view.alike(view.nodes, "calico_mtu", "os_prep_requirements"):
-        mtu = view.number(host, "calico_mtu")
-        if not mtu:
-            continue
-        link = requirement(view, host, "min_mtu")
-        if mtu < least:
+    outer = max((span.family for _host, span in view.node_addresses), default=4)
+    way, wireguard = view.common("cluster_encapsulation") or "none", bool(view.common("cluster_wireguard"))
+    overhead = bgp.overhead(way, wireguard, outer)
+    for host, like in view.alike(view.nodes, "calico_mtu", "cluster_mtu", "os_prep_requirements"):
+        own = view.number(host, "calico_mtu")
+        name = "cluster_mtu" if own is None else "calico_mtu"
+        mtu, link = own or view.number(host, "cluster_mtu") or 0, requirement(view, host, "min_mtu")
+        if mtu and mtu < least:
             words = "IPv6" if least == SMALLEST_MTU[6] else "IPv4"
             reason = f"is less than the {least} bytes that {words} needs on every link"
-        elif link is not None and mtu > link:
-            reason = f"is more than the links' {link} - 0 of overhead = {link} bytes (os_prep_requirements.min_mtu)"
+        elif mtu and link is not None and mtu > link - overhead:
+            reason = f"is more than the links' {link} - {overhead} of overhead = {link - overhead} bytes (os_prep_requirements.min_mtu)"
+        elif not mtu and link is not None and link - overhead < least:
+            reason = f"follows from links of {link} bytes (os_prep_requirements.min_mtu) less {overhead} of overhead, which is less than {least}"
         else:
             continue
-        yield replace(view.about(host, "calico_mtu", reason, "set it to 0, which takes the node's"), hosts=like)
+        fix = "set it to 0, which takes the node's" if mtu else "use links with a larger MTU, or less encapsulation"
+        yield replace(view.about(host, name, reason, fix, value=mtu), hosts=like)
 
 
 @rule

@@ -45,7 +45,8 @@ class ClusterInput:
 
     ``groups``: every group with all its hosts, those of child groups too. ``kubernetes_versions``: what the lock file has for each release set.
     ``unbuildable``: release sets that ``cluster_bundle_source: build`` cannot make, and why. ``controller``: the variables that the controller's
-    own tasks see, which fill the bundle. ``images``: the last two parts of the names of each release set's images.
+    own tasks see, which fill the bundle. ``images``: the last two parts of the names of each release set's images. ``component_versions``: what each
+    release set has of each component.
     """
 
     hosts: Sequence[Host]
@@ -55,6 +56,7 @@ class ClusterInput:
     unbuildable: Mapping[str, str] = field(default_factory=dict)
     controller: Host | None = None
     images: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    component_versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

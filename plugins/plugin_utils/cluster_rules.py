@@ -41,6 +41,7 @@ HOST_VARIABLES = frozenset(
     {
         "cluster_bgp_as_number",
         "cluster_bgp_peers",
+        "cluster_bgp_route_reflector",
         "cluster_bundle_registry",
         "cluster_kernel_parameters",
         "cluster_kubelet_configuration",
@@ -690,7 +691,8 @@ def bgp_peers(view: View) -> Iterator[Problem]:
             elif (span.family, span.first) in seen:
                 yield view.about(host, path, "is in the list twice", "keep one of them", value=peer["address"])
             seen.add((span.family, span.first))
-    if with_peers:
+    # Among reflectors only these have routers; elsewhere peers are of no use, which is another rule's matter.
+    if with_peers and view.common("cluster_bgp_topology") in (None, "auto", "tor"):
         for host in without:
             yield view.about(
                 host,
@@ -703,7 +705,9 @@ def bgp_peers(view: View) -> Iterator[Problem]:
 @rule
 def as_numbers_let_routes_through(view: View) -> Iterator[Problem]:
     """A BGP speaker drops routes with its own AS in the path (RFC 4271, 9.1.2): other racks' blocks come back through the routers."""
-    if view.common("cluster_network_plugin") != "calico":
+    if view.common("cluster_network_plugin") != "calico" or view.common("cluster_encapsulation") != "none":
+        return
+    if view.common("cluster_bgp_topology") not in ("auto", "tor"):
         return
     racks: dict[int, set[str]] = {}
     for host in view.nodes:

@@ -302,6 +302,14 @@ def _address(value: Any) -> tuple[str, str]:
     return "", ""
 
 
+def _optional_address(value: Any) -> tuple[str, str]:
+    return _address(value) if value else ("", "")
+
+
+def _optional_network(value: Any) -> tuple[str, str]:
+    return _network(value) if value else ("", "")
+
+
 def _address_or_name(value: Any) -> tuple[str, str]:
     if value == "" or (is_dns_name(value) and not re.fullmatch(r"[0-9.]+", value)) or not _address(value)[0]:
         return "", ""
@@ -398,6 +406,26 @@ FORMS: Mapping[str, Form] = {
     "cluster_bgp_as_number": AS_NUMBER,
     "cluster_bgp_peers[].address": Form(_address),
     "cluster_bgp_peers[].as_number": AS_NUMBER,
+    "cluster_bgp_peers[].port": PORT,
+    "cluster_bgp_peers[].reachable_by": Form(_optional_address),
+    "cluster_bgp_peers[].ttl_security": between(0, 254, "a packet has a TTL of 8 bits (RFC 5082)"),
+    "cluster_bgp_peers[].max_restart_seconds": between(0, 4095, "the restart time has 12 bits (RFC 4724)"),
+    "cluster_bgp_peers[].allowed_own_as": between(0, 10, "each one lets a loop of routes run a round longer"),
+    "cluster_bgp_peers[].max_prefixes": between(0, 10_000_000, "a router's table is smaller"),
+    "cluster_bgp_peers[].local_preference": between(0, 4294967295, "a local preference has 32 bits (RFC 4271)"),
+    "cluster_bgp_graceful_restart_seconds": between(0, 4095, "the restart time has 12 bits (RFC 4724)"),
+    "cluster_bgp_filters[].name": Form(_dns_name),
+    "cluster_bgp_filters[].import_rules[].cidr": Form(_optional_network),
+    "cluster_bgp_filters[].export_rules[].cidr": Form(_optional_network),
+    "cluster_bgp_communities[].name": Form(_dns_name),
+    "cluster_bgp_advertisements[].cidr": Form(_network),
+    "cluster_bgp_external_cidrs[]": Form(_network),
+    "cluster_pod_pools[].name": Form(_dns_name),
+    "cluster_pod_pools[].cidr": Form(_network),
+    "cluster_pod_pools[].block_size": between(
+        20, 128, "Calico's IPv4 blocks are /20 to /32, IPv6 ones to /128", also=(0,)
+    ),
+    "cluster_mtu": between(68, 65535, "an MTU is a number of bytes; 9000 is common for jumbo frames", also=(0,)),
     "cluster_load_balancer_pools[].name": Form(_dns_name),
     "cluster_load_balancer_pools[].addresses[]": Form(_range),
     "cluster_load_balancer_pools[].priority": between(1, 2147483647, "MetalLB takes 0 for no priority"),

@@ -17,6 +17,7 @@ from typing import Any
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._label_selectors import problem_of, selected
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, cluster_schema
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.addresses import Span
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bgp_rules import topology
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import (
     Host,
     Problem,
@@ -109,10 +110,7 @@ def plugin_peers_with_routers(view: View) -> bool:
     """Does the network plugin have BGP sessions with the hosts' routers?"""
     if view.common("cluster_network_plugin") == "none":
         return False
-    topology = view.common("cluster_bgp_topology")
-    if topology:
-        return topology in TOPOLOGIES_WITH_ROUTERS
-    return any(peers_of(view, host) for host in view.nodes)
+    return topology(view) in TOPOLOGIES_WITH_ROUTERS and any(peers_of(view, host) for host in view.nodes)
 
 
 # --- the pools themselves
@@ -239,7 +237,7 @@ def calico_announces(view: View) -> Iterator[Problem]:
     """Calico's sessions carry the pools; without a session with a router nobody outside learns of them."""
     if view.common(MODE) != "calico_bgp" or not view.common(POOLS) or view.common("cluster_network_plugin") != "calico":
         return
-    if view.common("cluster_bgp_topology") == "none":
+    if topology(view) == "none":
         reason = "lets Calico announce, and cluster_bgp_topology: none gives it no BGP"
         yield view.cluster_problem(MODE, reason, "use metallb_l2 or metallb_bgp, or another topology")
     elif not any(peers_of(view, host) for host in view.nodes):

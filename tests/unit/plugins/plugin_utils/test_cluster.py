@@ -29,6 +29,7 @@ DEFAULTS = {
     if "{{" not in str(value)
 }
 IMAGES = {"stable": frozenset({"calico/node"}), "built": frozenset({"calico/node", "calico/typha"})}
+COMPONENTS = {"stable": {"calico": "v3.32.1"}, "built": {"calico": "v3.28.5"}}
 VERSIONS = {"stable": ("v1.36.3", "v1.36.1", "v1.35.4"), "built": ("v1.36.3",)}
 
 
@@ -56,6 +57,7 @@ class Draft:
             unbuildable=self.unbuildable,
             controller=Host("localhost", {**self.common, **self.controller}),
             images=IMAGES,
+            component_versions=COMPONENTS,
         )
 
 
@@ -116,6 +118,11 @@ def keepalived(address: str, **more: Any) -> Break:
     )
 
 
+def everywhere(**values: Any) -> Break:
+    return both(*(own(name, **values) for name in ("cp1", "cp2", "cp3", "w1", "w2")))
+
+
+no_peers = everywhere(cluster_bgp_peers=[])
 one_rack = both(
     *(
         own(name, cluster_rack="rack1", cluster_bgp_as_number=64701, cluster_node_ip=f"10.77.1.{index}")
@@ -139,6 +146,24 @@ def kubelet(**settings: Any) -> Break:
 
 def machines(**requirements: Any) -> Break:
     return common(os_prep_requirements=requirements)
+
+
+def peer(**values: Any) -> Break:
+    """One option of one host's session."""
+    return own("w1", cluster_bgp_peers=[{"address": "10.77.2.254", "as_number": 64602, **values}])
+
+
+def pods(*pools: dict[str, Any]) -> Break:
+    return common(cluster_pod_pools=[{"name": f"pool{number}", **pool} for number, pool in enumerate(pools)])
+
+
+reflected = both(common(cluster_bgp_topology="route_reflectors"), everywhere(cluster_bgp_as_number=64512))
+
+
+def hundred_and_one_nodes(draft: Draft) -> None:
+    names = [f"n{number}" for number in range(96)]
+    draft.own.update({name: {"cluster_node_ip": f"10.78.0.{number + 1}"} for number, name in enumerate(names)})
+    draft.groups["workers"] += names
 
 
 def plain(**values: Any) -> Break:
@@ -167,7 +192,6 @@ internal = both(
         for number, name in enumerate(["cp1", "cp2", "cp3", "w1", "w2"])
     )
 )
-no_routers = both(*(own(name, cluster_bgp_peers=[]) for name in ("cp1", "cp2", "cp3", "w1", "w2")))
 
 
 def said(**values: Any) -> Break:
@@ -265,6 +289,43 @@ CASES: list[tuple[str, Break, str]] = [
         both(*(own(name, cluster_bgp_as_number=64700) for name in ("cp1", "cp2", "cp3", "w1", "w2"))),
         "-> warning is the AS of nodes in 2 racks (rack1, rack2)",
     ),
+    ("bgp_topology", both(no_peers, common(cluster_bgp_topology="tor")), "needs routers, no node has cluster_bgp_peers"),
+    ("bgp_topology", common(cluster_bgp_topology="full_mesh"), "leaves the routers of cp1, cp2, cp3 and 2 more (cluster_bgp_peers) without"),
+    ("bgp_topology", both(no_peers, hundred_and_one_nodes), "is a mesh of 101 nodes, 5050 sessions"),
+    ("bgp_topology", both(no_peers, common(cluster_bgp_topology="none")), "without BGP and without encapsulation"),
+    ("bgp_topology", common(cluster_bgp_topology="route_reflectors"), "has 2 values (64701, 64702): a reflector reflects inside one AS"),
+    ("bgp_topology", both(reflected, own("w1", cluster_bgp_route_reflector=True)), "are 1 (w1)"),
+    ("bgp_topology", both(reflected, own("w1", cluster_bgp_route_reflector=True), own("cp2", cluster_bgp_route_reflector=True)),
+     "-> warning are all in the rack rack2 (cp2, w1)"),
+    ("bgp_sessions", peer(password="tor"), "is no name in cluster_bgp_passwords"),
+    ("bgp_sessions", common(cluster_bgp_mesh_password="mesh"), "is no name in cluster_bgp_passwords"),
+    ("bgp_sessions", common(cluster_bgp_passwords={"a": "x" * 81}), "has 81 characters, TCP MD5 takes 80"),
+    ("bgp_sessions", common(cluster_bgp_passwords={"a": "two words"}), "has spaces"),
+    ("bgp_sessions", common(cluster_bgp_passwords={"a": 'qu"ote'}), "has spaces, other than ASCII"),
+    ("bgp_sessions", common(cluster_bgp_passwords={"a b": "x"}), "has a name that is no key of a Secret"),
+    ("bgp_sessions", common(cluster_bgp_passwords={"a": 12}), "is not a text"),
+    ("bgp_sessions", peer(filters=["in"]), "names the filter in, which cluster_bgp_filters does not have"),
+    ("bgp_sessions", peer(reachable_by="fd00::1"), "is of another family"),
+    ("bgp_sessions", peer(bfd=True), "is built and configured without BFD"),
+    ("bgp_sessions", peer(local_preference=200), "have no local preference"),
+    ("bgp_sessions", own("w1", cluster_bgp_peers=[{"address": "10.77.2.254", "as_number": 64609}]), "has several AS numbers: 64602 for cp2, 64609 for w1"),
+    ("bgp_announcements", common(cluster_bgp_filters=[{"name": "a"}, {"name": "a"}]), "has 2 entries with the name a"),
+    ("bgp_announcements", common(cluster_bgp_filters=[{"name": "a", "import_rules": [{"action": "accept", "match": "equal"}]}]), "match compares with it"),
+    ("bgp_announcements", common(cluster_bgp_communities=[{"name": "a", "value": "65536:1"}]), "is no community"),
+    ("bgp_announcements", common(cluster_bgp_advertisements=[{"cidr": "10.244.0.0/16", "communities": ["gold"]}]), "has gold, which is neither"),
+    ("encapsulation", common(cluster_encapsulation="geneve"), "is Cilium's"),
+    ("encapsulation", no_peers, "-> warning routes pods between 2 racks (rack1, rack2) whose routers do not know"),
+    ("pod_pools", pods({"cidr": "10.250.0.0/20"}), "10.250.0.0/20 is not inside cluster_pod_cidrs"),
+    ("pod_pools", pods({"cidr": "10.244.0.0/20"}, {"cidr": "10.244.8.0/21"}), "have addresses in common"),
+    ("pod_pools", pods({"cidr": "10.244.0.0/20", "racks": ["rack1"]}), "has no IPv4 pool for this node (rack 'rack2')"),
+    ("pod_pools", pods({"cidr": "10.244.0.0/27"}), "cannot be cut into blocks of /26"),
+    ("pod_pools", pods({"cidr": "10.244.0.0/24"}), "has 4 blocks of /26 for 5 nodes"),
+    ("calico_data_plane", common(cluster_calico_data_plane="ebpf"), "compiled with cgo and clang"),
+    ("calico_data_plane", common(cluster_calico_data_plane="nftables", cluster_release_set="built"), "came with Calico 3.29, the release set has v3.28.5"),
+    ("pod_mtu", both(no_peers, machines(min_mtu=1500), common(cluster_encapsulation="vxlan", cluster_mtu=1480)),
+     "is more than the links' 1500 - 50 of overhead = 1450 bytes"),
+    ("pod_mtu", both(dual, no_peers, machines(min_mtu=1330), common(cluster_encapsulation="vxlan", cluster_wireguard=True)),
+     "follows from links of 1330 bytes (os_prep_requirements.min_mtu) less 60 of overhead, which is less than 1280"),
     ("load_balancer", common(**{pool: [{"name": "a", "addresses": ["192.0.2.0/29"]}, {"name": "a", "addresses": ["192.0.2.8/29"]}]}), "2 pools"),
     ("load_balancer", common(cluster_network_plugin="none"), "lets Calico announce"),
     ("load_balancer", common(cluster_load_balancer_mode="none"), "-> warning is not used"),
@@ -283,9 +344,9 @@ CASES: list[tuple[str, Break, str]] = [
     ("pools_are_announced", announced("metallb_l2", node_selectors=labels(**{"kubernetes.io/hostname": "cp1"})), "no node that may announce"),
     ("pools_are_announced", both(group(workers=[]), announced("calico_bgp")), "is announced by nobody: control planes with their taint"),
     ("pools_are_announced", announced("metallb_l2", common(cluster_node_taints=[{"key": "gpu", "effect": "NoSchedule"}])), "nor do nodes with other taints"),
-    ("calico_announces", no_routers, "-> warning only the nodes learn of the pools"),
+    ("calico_announces", no_peers, "-> warning only the nodes learn of the pools"),
     ("one_speaker_a_router", announced("metallb_bgp", common(cluster_network_plugin="calico")), "with the routers that calico's nodes have sessions with"),
-    ("speakers_have_routers", announced("metallb_bgp", no_routers), "metallb_bgp needs routers"),
+    ("speakers_have_routers", announced("metallb_bgp", no_peers), "metallb_bgp needs routers"),
     ("speakers_have_routers", announced("metallb_bgp", peers=["192.0.2.99"]), "192.0.2.99 is no node's router"),
     ("speakers_have_routers", announced("metallb_bgp", peers=["10.77.1.254"], node_selectors=labels(**{"kubernetes.io/hostname": "w1"})),
      "none of the nodes that announce it has one of these routers"),
@@ -462,7 +523,19 @@ VALID: list[tuple[str, Break]] = [
     ("schedulable control planes only", both(group(workers=[], all=["cp1", "cp2", "cp3"]), common(cluster_node_taints=[]))),
     ("etcd on hosts of its own", both(
         group(etcd=["e1", "e2", "e3"]), lambda d: d.own.update({f"e{n}": {"cluster_node_ip": f"10.77.3.{n}"} for n in (1, 2, 3)}))),
-    ("a mesh without routers", both(no_routers, common(**{pool: []}))),
+    ("reflectors and their routers", reflected),
+    ("reflectors without routers, encapsulated", both(reflected, no_peers, common(cluster_encapsulation="vxlan_cross_subnet", **{pool: []}))),
+    ("passwords, filters and communities", both(
+        peer(password="tor", filters=["in"], reachable_by="10.77.2.1", ttl_security=1), common(
+            cluster_bgp_passwords={"tor": "s3cret"},
+            cluster_bgp_filters=[{"name": "in", "import_rules": [{"action": "reject", "cidr": "10.9.0.0/16", "match": "in"}]}],
+            cluster_bgp_communities=[{"name": "gold", "value": "64512:300"}],
+            cluster_bgp_advertisements=[{"cidr": "10.244.0.0/16", "communities": ["gold", "1:2:3"]}]))),
+    ("VXLAN without BGP", both(no_peers, common(cluster_encapsulation="vxlan", **{pool: []}))),
+    ("a pool a rack", pods({"cidr": "10.244.0.0/20", "racks": ["rack1"]}, {"cidr": "10.244.16.0/20", "racks": ["rack2"]})),
+    ("an nftables data plane", common(cluster_calico_data_plane="nftables")),
+    ("a mesh without routers", both(no_peers, common(
+        cluster_encapsulation="vxlan_cross_subnet", cluster_bgp_topology="full_mesh", **{pool: []}))),
     ("kernel parameters in every form", common(cluster_kernel_parameters={
         "net/ipv4/conf/eth0.100/rp_filter": 0, "-vm.swappiness": "10", "net.ipv4.conf.all.rp_filter": {"min": 1, "reason": "x", "optional": True},
         "vm.max_map_count": None, "vm.overcommit_memory": {"one_of": [0, 1]}, "fs.file-max": {"min": 1, "max": 9000000}})),
