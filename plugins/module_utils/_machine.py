@@ -251,6 +251,7 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         "default_routes": parse_default_routes(_json(["ip", "-json", "route", "show", "default"]))
         + parse_default_routes(_json(["ip", "-json", "-6", "route", "show", "default"])),
         "disks": observe_disks(sorted({*DISK_PATHS, *(requirements.get("min_free_mib") or {})}), mounts),
+        "block_devices": observe_block_devices(),
         "time_sync": parse_time_sync(_output(["timedatectl", "show"]), _output(["chronyc", "-c", "tracking"])),
         "machine_id": _read("/etc/machine-id").strip(),
         "product_uuid": _read("/sys/class/dmi/id/product_uuid").strip().lower(),
@@ -355,12 +356,32 @@ def connect(url: str, seconds: float) -> str:
         return str(getattr(error, "strerror", None) or error)
 
 
-def observe_interfaces() -> list[dict[str, t.Any]]:
+def observe_interfaces(sysfs: str = "/sys") -> list[dict[str, t.Any]]:
     """Return the interfaces with ``speed_mbps`` (0: not known, as for virtual ones)."""
     found = parse_interfaces(_json(["ip", "-json", "address"]))
     for entry in found:
-        speed = _read(f"/sys/class/net/{entry['name']}/speed").strip()
+        speed = _read(f"{sysfs}/class/net/{entry['name']}/speed").strip()
         entry["speed_mbps"] = int(speed) if speed.isdigit() else 0
+    return found
+
+
+def observe_block_devices(sysfs: str = "/sys") -> list[dict[str, t.Any]]:
+    """Return the machine's own disks by name: those with a device behind them, so no loop, RAM, RAID and LVM devices.
+
+    ``size_mib`` (the kernel counts sectors of 512 bytes, whatever the disk has), ``rotational`` and ``model`` (empty: not said).
+    """
+    found = []
+    for path in sorted(glob.glob(f"{sysfs}/block/*")):
+        if os.path.exists(f"{path}/device"):
+            sectors = _read(f"{path}/size").strip()
+            found.append(
+                {
+                    "name": os.path.basename(path),
+                    "size_mib": int(sectors) // 2048 if sectors.isdigit() else 0,
+                    "rotational": _read(f"{path}/queue/rotational").strip() == "1",
+                    "model": _read(f"{path}/device/model").strip(),
+                }
+            )
     return found
 
 

@@ -73,6 +73,7 @@ REPORT_CHECKS = (
     "mtu_differs",
     "not_examined",
     "os_differs",
+    "speed_differs",
     "unreachable",
     "upgrade_step",
     "version_skew",
@@ -400,7 +401,7 @@ def pools_of(inventory: Inventory) -> dict[str, list[str]]:
 
 
 def judge_pools(inventory: Inventory, machines: Machines) -> Iterator[Finding]:
-    """Machines of one pool that run another kernel or system than most of it."""
+    """Machines of one pool that run another kernel or system than most of it, or whose link is of another speed."""
     for pool, hosts in sorted(pools_of(inventory).items()):
         kernels = {host: str(machines[host]["kernel"]) for host in hosts if host in machines}
         systems = {
@@ -408,6 +409,19 @@ def judge_pools(inventory: Inventory, machines: Machines) -> Iterator[Finding]:
             for host in hosts
             if host in machines
         }
+        speeds = {
+            host: f"{speed} Mbit/s"
+            for host in hosts
+            if host in machines
+            and (speed := _interface(machines[host], inventory.node_ips.get(host, "")).get("speed_mbps"))
+        }
+        yield from _differing(
+            "speed_differs",
+            speeds,
+            f"the machines of {pool} should have one speed on the interface with the node's address",
+            "A bad cable or port lets a link come up slower, and everything that waits for this machine is slow.",
+            "Look at cable, optics and switch port ('ethtool INTERFACE'); or give other machines a group of their own inside workers.",
+        )
         for check, noun, values in (("kernel_differs", "kernel", kernels), ("os_differs", "system", systems)):
             yield from _differing(
                 check,

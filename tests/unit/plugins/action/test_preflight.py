@@ -168,6 +168,16 @@ def test_a_remembered_disk_is_judged_by_the_limits_that_the_inventory_has_now(ru
     assert run.found("error") == {}, done.stdout
 
 
+def test_mirrors_of_the_runtime_have_to_be_reachable(run: Runner) -> None:
+    waivers = {name: reason for name, reason in WAIVERS.items() if name != "endpoint"} | {"unreachable": "off"}
+    mirrors = {"docker.io": ["http://127.0.0.1:1/v2"], "quay.io": ["http://127.0.0.1:1/v2"]}
+    done = run(os_prep_waivers=waivers, container_runtime_registry_mirrors=mirrors)
+    assert run.found("error") == {"endpoint": ["one", "two"]}, done.stdout
+    # Once, though it stands in for two.
+    findings = [entry["what"] for entry in json.loads(run.report.read_text())["findings"] if entry["level"] == "error"]
+    assert findings == ["the registry mirror 127.0.0.1:1/v2 at http://127.0.0.1:1/v2 has to be reachable"]
+
+
 def test_a_new_cluster_is_not_begun_without_a_host(run: Runner) -> None:
     done = run()
     assert done.returncode != 0

@@ -118,6 +118,33 @@ def test_interfaces_without_those_of_pods() -> None:
     ]
 
 
+def test_links_have_the_speed_that_the_kernel_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, text in (("eno1", "25000\n"), ("eno2", "-1\n")):
+        (tmp_path / "class/net" / name).mkdir(parents=True)
+        (tmp_path / "class/net" / name / "speed").write_text(text)
+    monkeypatch.setattr(
+        core, "_json", lambda argv: [{"ifname": name, "mtu": 9000} for name in ("eno1", "eno2", "eno3")]
+    )
+    speeds = [(entry["name"], entry["speed_mbps"], entry["mtu"]) for entry in core.observe_interfaces(str(tmp_path))]
+    assert speeds == [("eno1", 25000, 9000), ("eno2", 0, 9000), ("eno3", 0, 9000)]
+
+
+def test_disks_without_what_is_made_of_them(tmp_path: Path) -> None:
+    for name, files in {
+        "nvme0n1": {"size": "1875385008\n", "queue/rotational": "0\n", "device/model": "FAST 960   \n"},
+        "sda": {"size": "7814037168\n", "queue/rotational": "1\n", "device/vendor": "X"},
+        "dm-0": {"size": "4096\n", "queue/rotational": "0\n"},
+        "loop0": {"size": "8\n"},
+    }.items():
+        for path, text in files.items():
+            (tmp_path / "block" / name / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "block" / name / path).write_text(text)
+    assert core.observe_block_devices(str(tmp_path)) == [
+        {"name": "nvme0n1", "size_mib": 915715, "rotational": False, "model": "FAST 960"},
+        {"name": "sda", "size_mib": 3815447, "rotational": True, "model": ""},
+    ]
+
+
 def test_default_routes_with_one_and_with_several_next_hops() -> None:
     routes: list[dict[str, Any]] = [
         {"dst": "default", "gateway": "10.0.0.1", "dev": "bond0"},

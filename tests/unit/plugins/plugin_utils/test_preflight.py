@@ -365,6 +365,19 @@ def test_hosts_that_carry_no_pods_may_have_another_mtu() -> None:
     assert found(answers(worker1=mtu(4, 1500)), groups=groups) == []
 
 
+def speed(number: int, value: int) -> dict[str, Any]:
+    return {"interfaces": [{**machine(number)["interfaces"][0], "speed_mbps": value}]}
+
+
+def test_a_link_that_came_up_slower_than_most_of_its_pool() -> None:
+    given = answers(cp1=speed(1, 25000), cp2=speed(2, 25000), cp3=speed(3, 1000), worker1=speed(4, 100))
+    (entry,) = core.judge(inventory(), given)
+    assert (entry.level, entry.check, entry.hosts) == ("warning", "speed_differs", ("cp3",))
+    assert entry.found == "1000 Mbit/s on cp3; 25000 Mbit/s on cp1, cp2"
+    # 0: the kernel does not say one
+    assert found(answers(cp1=speed(1, 25000), cp2=speed(2, 0))) == []
+
+
 def test_only_the_interface_with_the_nodes_address_counts() -> None:
     assert found(answers(cp1=interfaces(1, "00:25:90:aa:bb:cc"))) == []
 
@@ -473,7 +486,7 @@ def test_every_check_of_the_code_is_in_the_list_and_nothing_else() -> None:
     hosts |= literals(Path(_disk_result.__file__), "Finding", 0)
     # These two are made from the names of the variables.
     assert hosts | {"live_pod_cidrs", "live_service_cidrs"} == set(core.HOST_CHECKS)
-    own = literals(Path(core.__file__), "Finding", 1) | {"kernel_differs", "os_differs", "mtu_differs"}
+    own = literals(Path(core.__file__), "Finding", 1) | {"kernel_differs", "os_differs", "mtu_differs", "speed_differs"}
     own |= literals(Path(upgrade_steps.__file__), "Note", 1) | literals(Path(node_space.__file__), "Note", 1)
     assert own == set(core.REPORT_CHECKS)
     assert list(core.CHECKS) == sorted({*core.HOST_CHECKS, *core.REPORT_CHECKS})
