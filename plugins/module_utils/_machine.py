@@ -17,12 +17,14 @@ import threading
 import time
 import typing as t
 import urllib.parse
+from dataclasses import asdict
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import (
     _disk_result,
     _fio_device,
     _live_cluster,
     _live_versions,
+    _ssh_client,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
 
@@ -232,6 +234,7 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
     manager, family = next(
         ((name, family) for name, program, family in PACKAGE_MANAGERS if shutil.which(program)), ("", "")
     )
+    client = _ssh_client.observe()
     return {
         "architecture": platform.machine(),
         "cpus": os.cpu_count() or 1,
@@ -262,6 +265,7 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         "managed": is_managed(state_dir),
         "network_managers": [name for name in ("systemd-networkd", "NetworkManager") if name in units],
         "firewalls": observe_firewalls(units),
+        "ssh_client": asdict(client) if client else {},
         "other_runtimes": sorted(name for name, path in OTHER_RUNTIMES.items() if os.path.exists(path)),
         "nameservers": parse_nameservers(_read("/etc/resolv.conf")),
         "resolved_nameservers": parse_nameservers(_read(RESOLVED_CONF)),

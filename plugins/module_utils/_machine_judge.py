@@ -10,7 +10,7 @@ import re
 import typing as t
 from dataclasses import asdict, dataclass
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _disk_result, _live_cluster
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _disk_result, _live_cluster, _ssh_client
 
 Machine = dict[str, t.Any]
 
@@ -55,6 +55,7 @@ def judge(machine: Machine, requirements: t.Mapping[str, t.Any]) -> list[Problem
         _judge_ports,
         _judge_swap,
         _judge_neighbours,
+        _judge_way_in,
         _judge_state,
         _judge_live_cluster,
     )
@@ -327,6 +328,22 @@ def _judge_neighbours(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterat
             "It drops what pods, etcd and the API send each other, often only after its next reload.",
             "Turn it off, or open the cluster's ports and networks in it and waive this check.",
             WARNING,
+        )
+
+
+def _judge_way_in(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    """The firewall that this run will load must not shut its own door."""
+    wanted, client = need.get("firewall") or {}, machine.get("ssh_client")
+    if not wanted or not client:
+        return
+    reason = _ssh_client.refusal(_ssh_client.SshClient(**client), wanted["admin_cidrs"], int(wanted["ssh_port"]))
+    if reason:
+        yield Problem(
+            "firewall_admits",
+            "the cluster's firewall has to let the controller in",
+            f"{client['address']}, on port {client['server_port']}",
+            reason,
+            "Name the controller's network in cluster_firewall_admin_cidrs, and sshd's port in ansible_port.",
         )
 
 

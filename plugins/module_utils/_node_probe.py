@@ -21,7 +21,7 @@ import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _calico
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _calico, _node_firewall
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
 
 #: certificates on a node, as shell patterns; kubeconfigs carry theirs inside
@@ -235,3 +235,14 @@ def observe_routes() -> Observation:
     except (CommandError, ValueError) as exc:
         return {"routes": [], "error": str(exc)}
     return {"routes": [asdict(route) for route in routes], "error": ""}
+
+
+def observe_firewall(text: str) -> Observation:
+    """Compare the host's firewall with the wanted table: ``{differences: what is not as it should be, error}``."""
+    try:
+        observed = _node_firewall.observe()
+        wanted = _node_firewall.Wanted(text, _node_firewall.canonical(text))
+        changes = _node_firewall.plan(observed, wanted)
+    except (_node_firewall.NodeFirewallError, CommandError, OSError) as exc:
+        return {"differences": [], "error": str(exc)}
+    return {"differences": [f"{change.verb} {change.name}" for change in changes], "error": ""}

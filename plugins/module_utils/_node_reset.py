@@ -19,7 +19,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _orig
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
 
 #: units that only this collection installs, in the order in which they stop
-OWN_UNITS = ("kubelet.service", "containerd.service", "etcd.service")
+OWN_UNITS = ("kubelet.service", "containerd.service", "etcd.service", "bare-metal-firewall.service")
 #: units of the operating system, with the configuration that is ours when it carries the mark
 SHARED_UNITS = {"keepalived.service": "/etc/keepalived/keepalived.conf", "haproxy.service": "/etc/haproxy/haproxy.cfg"}
 #: everything below these is the cluster's
@@ -40,6 +40,7 @@ PATHS = (
     "/run/containerd",
     "/etc/etcd",
     "/etc/crictl.yaml",
+    "/etc/bare-metal-kubernetes",
     "/etc/sysusers.d/etcd.conf",
     # The kubelet's own, for its graceful shutdown (pkg/kubelet/nodeshutdown/systemd).
     "/etc/systemd/logind.conf.d/99-kubelet.conf",
@@ -66,7 +67,7 @@ MOUNT_ROOTS = (
     "/run/calico",
 )
 INTERFACES = re.compile(r"^(cali[0-9a-f]+|vxlan\.calico|vxlan-v6\.calico|kube-ipvs0|nodelocaldns|cni0|flannel\.1)$")
-NFT_TABLES = re.compile(r"^table (?P<table>(ip6?|inet) (kube-proxy|calico))$", re.MULTILINE)
+NFT_TABLES = re.compile(r"^table (?P<table>((ip6?|inet) (kube-proxy|calico)|inet bare_metal_firewall))$", re.MULTILINE)
 CHAIN_WORDS = re.compile(r"(^:|-A |-j |-g )(cali-|KUBE-)")
 TABLE_FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}
 # What iptables-nft makes as soon as it is asked for something.

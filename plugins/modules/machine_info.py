@@ -40,6 +40,11 @@ options:
         elements: dict
       only_our_runtime: {description: 'Refuse Docker, CRI-O and cri-dockerd, warn of Podman.', type: bool}
       no_firewall: {description: Warn of firewalld and ufw., type: bool}
+      firewall:
+        description: >-
+          What the cluster's firewall will let in, C(admin_cidrs) and C(ssh_port): the address from which the controller is logged in has to be among
+          it. Empty when there is none.
+        type: dict
       swap:
         description: V(refused) is an error when swap is on, V(turned_off) a warning.
         type: str
@@ -128,6 +133,7 @@ REQUIREMENTS = dict(
     endpoints=dict(type="list", elements="dict"),
     only_our_runtime=dict(type="bool"),
     no_firewall=dict(type="bool"),
+    firewall=dict(type="dict"),
     swap=dict(type="str", choices=["refused", "turned_off", "tolerated"]),
     disk_qualification=dict(type="dict"),
     load=dict(type="dict"),

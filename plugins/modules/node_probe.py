@@ -51,6 +51,10 @@ options:
     description: Whether to ask FRR for its BGP neighbours.
     type: bool
     default: false
+  firewall:
+    description: The nftables table that this host should have, to be compared with what is live and with what the next boot loads. Empty asks nothing.
+    type: str
+    default: ''
   timeout_seconds:
     description: Time limit of one question, in seconds.
     type: float
@@ -96,6 +100,7 @@ def main() -> None:
             "etcd_pki": {"type": "path", "default": "/etc/etcd/pki"},
             "bgp": {"type": "bool", "default": False},
             "router": {"type": "bool", "default": False},
+            "firewall": {"type": "str", "default": ""},
             "timeout_seconds": {"type": "float", "default": 5.0},
         },
         supports_check_mode=True,
@@ -115,6 +120,8 @@ def main() -> None:
         observation["routes"] = probe.observe_routes()
     if asked["router"]:
         observation["router"] = probe.observe_router()
+    if asked["firewall"]:
+        observation["firewall"] = probe.observe_firewall(asked["firewall"])
     module.exit_json(changed=False, observation=observation)
 
 

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Judges a whole inventory without touching a host: ``validate(ClusterInput) -> Report``, and the report in words.
 
-Pure. The rules are in ``cluster_rules``, ``cluster_budgets``, ``cluster_versions`` and ``load_balancer_rules``; what they see is in
+Pure. The rules are in ``cluster_rules``, ``cluster_budgets``, ``cluster_versions`` and the ``*_rules`` of the parts; what they see is in
 ``cluster_model``, the declarations are in ``cluster_schema``.
 """
 
@@ -20,6 +20,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     cluster_budgets,
     cluster_rules,
     cluster_versions,
+    firewall_rules,
     load_balancer_rules,
     policy_rules,
 )
@@ -36,6 +37,7 @@ RULES: Mapping[str, Rule] = {
     **cluster_rules.RULES,
     **cluster_budgets.RULES,
     **cluster_versions.RULES,
+    **firewall_rules.RULES,
     **policy_rules.RULES,
     **load_balancer_rules.RULES,
     **bgp_rules.RULES,

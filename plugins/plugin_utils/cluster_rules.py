@@ -52,8 +52,8 @@ HOST_VARIABLES = frozenset(
         "cluster_rack",
     }
 )
-# Looked up when the bundle is there; it is no input.
-COMPUTED_VARIABLES = frozenset({"cluster_bundle_manifest"})
+# Looked up or computed when they are used; they are no input.
+COMPUTED_VARIABLES = frozenset({"cluster_bundle_manifest", "cluster_firewall_table"})
 
 # Names that earlier releases had: {name: what to write instead}. Empty until a release takes one away.
 REMOVED_NAMES: dict[str, str] = {}

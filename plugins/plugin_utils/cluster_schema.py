@@ -286,6 +286,25 @@ def _network(value: Any) -> tuple[str, str]:
     return "", ""
 
 
+def _network_or_address(value: Any) -> tuple[str, str]:
+    return _network(value) if "/" in value else _address(value)
+
+
+def _ports(value: Any) -> tuple[str, str]:
+    """A port, or a range of ports."""
+    parts = str(value).split("-") if isinstance(value, (int, str)) and not isinstance(value, bool) else []
+    numbers = [int(part) for part in parts if re.fullmatch(r"[0-9]{1,5}", part)]
+    if (
+        len(numbers) == len(parts)
+        and len(numbers) in (1, 2)
+        and numbers == sorted(numbers)
+        and numbers[0] > 0
+        and numbers[-1] <= 65535
+    ):
+        return "", ""
+    return "is neither a port nor a range of ports", "write a number from 1 to 65535, or first-last"
+
+
 def _range(value: Any) -> tuple[str, str]:
     try:
         addresses.network_or_range(value)
@@ -449,6 +468,15 @@ FORMS: Mapping[str, Form] = {
     },
     "cluster_load_balancer_bfd.detect_multiplier": between(2, 255, "MetalLB's BFDProfile takes 2 to 255"),
     "cluster_load_balancer_bfd.minimum_ttl": between(1, 254, "a TTL to be exceeded is 1 to 254"),
+    "cluster_firewall_admin_cidrs[]": Form(_network_or_address),
+    "cluster_firewall_api_cidrs[]": Form(_network_or_address),
+    "cluster_firewall_scraper_cidrs[]": Form(_network_or_address),
+    "cluster_firewall_node_port_cidrs[]": Form(_network_or_address),
+    "cluster_firewall_rules[].ports[]": Form(_ports),
+    # Shorter than ssh's own time-out no new connection could be tried twice.
+    "node_firewall_rollback_seconds": between(
+        20, 600, "ssh needs the time for a second attempt, and people wait for the way back"
+    ),
     "cluster_kubeadm_ignore_preflight_errors[]": Form(_not_all),
     "control_plane_kubeadm_ignore_preflight_errors[]": Form(_not_all),
     "worker_kubeadm_ignore_preflight_errors[]": Form(_not_all),

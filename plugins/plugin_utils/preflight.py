@@ -35,6 +35,7 @@ HOST_CHECKS = (
     "disk_qualification_settings",
     "endpoint",
     "firewall",
+    "firewall_admits",
     "hostname",
     "hostname_resolves",
     "kernel",

@@ -35,6 +35,7 @@ class Wanted:
     network_plugin: str = "calico"
     load_balancer: bool = True
     certificate_days: float = 30.0
+    firewall: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,17 @@ def judge_certificates(wanted: Wanted, hosts: Mapping[str, Observation]) -> list
         rows.append(
             _row("certificates", host, "; ".join(problems) if problems or shortest else "no certificate found", detail)
         )
+    return rows
+
+
+def judge_firewall(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row]:
+    """Each host's live table is the wanted one, and the next boot loads the same."""
+    rows = []
+    for host in sorted({*wanted.nodes, *wanted.etcd}):
+        seen, problem = _seen(hosts, host, "firewall")
+        differences = seen.get("differences", [])
+        problem = problem or ("a run would: " + ", ".join(differences) if differences else "")
+        rows.append(_row("firewall", host, problem, "the live table and that of the next boot are the wanted one"))
     return rows
 
 
@@ -307,6 +319,8 @@ def judge(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation]
     else:
         rows += judge_nodes(wanted, cluster) + judge_workloads(cluster)
     rows += judge_etcd(wanted, hosts) + judge_urls(wanted, hosts) + judge_certificates(wanted, hosts)
+    if wanted.firewall:
+        rows += judge_firewall(wanted, hosts)
     if wanted.network_plugin == "calico":
         if any(wanted.bgp_peers.values()):
             rows += judge_bgp(wanted, hosts)

@@ -301,3 +301,24 @@ def test_what_a_live_cluster_cannot_change_is_an_error(wish: str, value: Any, ch
     assert (problem.check, problem.level) == (check, "error")
     assert checks({**machine, "managed": False}, need) == []
     assert checks(machine, {}) == []
+
+
+SSH = {"address": "198.51.100.7", "port": 40000, "server_address": "10.0.0.11", "server_port": 22}
+
+
+@pytest.mark.parametrize(
+    ("client", "firewall", "words"),
+    [
+        (SSH, {"admin_cidrs": ["198.51.100.0/24"], "ssh_port": 22}, ""),
+        (SSH, {"admin_cidrs": ["192.0.2.0/24"], "ssh_port": 22}, "which is not in cluster_firewall_admin_cidrs (192.0.2.0/24)"),
+        (SSH, {"admin_cidrs": ["198.51.100.0/24"], "ssh_port": "2222"}, "the firewall would open port 2222"),
+        (SSH, {}, ""),
+        ({}, {"admin_cidrs": ["192.0.2.0/24"], "ssh_port": 22}, ""),  # not by ssh: nobody can tell
+    ],
+)  # fmt: skip
+def test_the_firewall_of_the_cluster_may_not_shut_out_the_controller(
+    client: dict[str, Any], firewall: dict[str, Any], words: str
+) -> None:
+    found = core.judge(changed("ssh_client", client), {**NEED, "firewall": firewall})
+    assert [problem.check for problem in found] == (["firewall_admits"] if words else [])
+    assert all(words in problem.why for problem in found)

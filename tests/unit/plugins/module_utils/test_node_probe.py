@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _node_firewall
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._node_probe import (
     ask_urls,
+    observe_firewall,
     parse_addresses,
     parse_end_date,
     parse_etcd,
@@ -55,3 +61,21 @@ def test_a_url_that_nobody_answers_is_an_observation() -> None:
     answer = ask_urls({"closed": "http://127.0.0.1:1/"}, 2.0)["closed"]
     assert not answer["ok"]
     assert "refused" in answer["error"].lower()
+
+
+def test_the_firewall_is_compared_as_a_run_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = _node_firewall.Observed("live", "text", _node_firewall.UNIT_TEXT, enabled=True, active=True)
+    monkeypatch.setattr(_node_firewall, "canonical", lambda _text: "live")
+    monkeypatch.setattr(_node_firewall, "observe", lambda: kept)
+    assert observe_firewall("text") == {"differences": [], "error": ""}
+    monkeypatch.setattr(_node_firewall, "observe", lambda: replace(kept, live="other", enabled=False))
+    assert observe_firewall("text")["differences"] == [
+        "load table inet bare_metal_firewall",
+        "enable bare-metal-firewall.service",
+    ]
+
+    def refuses(_text: str) -> str:
+        raise _node_firewall.NodeFirewallError("nft refuses the table")
+
+    monkeypatch.setattr(_node_firewall, "canonical", refuses)
+    assert observe_firewall("text")["error"] == "nft refuses the table"

@@ -154,3 +154,9 @@ def test_what_kube_proxy_switched_on_is_switched_off_unless_the_machine_wants_it
     for step in plan(Found(parameters=(str(switch),) if found else ())):
         act(step, str(tmp_path))
         assert switch.read_text() == "0\n"
+
+
+def test_tables_of_the_cluster_are_told_from_others() -> None:
+    listed = "table ip kube-proxy\ntable inet filter\ntable inet bare_metal_firewall\ntable ip bare_metal_firewall_of_mine\ntable ip6 calico\n"
+    found = [match["table"] for match in _node_reset.NFT_TABLES.finditer(listed)]
+    assert found == ["ip kube-proxy", "inet bare_metal_firewall", "ip6 calico"]

@@ -199,6 +199,21 @@ def said(**values: Any) -> Break:
     return both(common(**values), lambda d: d.given.update(dict.fromkeys(values, "x.yml:1")))
 
 
+def firewall(*rules: dict[str, Any], **values: Any) -> Break:
+    return common(
+        **{
+            "cluster_firewall": True,
+            "cluster_firewall_admin_cidrs": ["198.51.100.0/24"],
+            "cluster_firewall_rules": list(rules),
+        }
+        | values
+    )
+
+
+def rule(**values: Any) -> dict[str, Any]:
+    return {"name": "exporter", "ports": [9100]} | values
+
+
 CASES: list[tuple[str, Break, str]] = [
     ("described_policies", common(cluster_network_policies={"kube-system": {}}), "own parts"),
     ("described_policies", common(cluster_network_policies={"shop": {"flows": [{"from": {}, "to": {}}]}}), "is {}"),
@@ -434,6 +449,21 @@ CASES: list[tuple[str, Break, str]] = [
     ("kubelet_fields", kubelet(maxpods=110), "is not a field of KubeletConfiguration"),
     ("kubelet_fields", both(common(cluster_kubernetes_version="v1.35.4"), kubelet(tlsCurvePreferences=["x"])), "is a field since v1.36"),
     ("known_names", lambda d: d.given.update(cluster_old_name=""), "is gone, nothing reads it"),
+    ("firewall_lets_admins_in", common(cluster_firewall=True), "let nobody in by ssh, not even the controller"),
+    ("firewall_lets_admins_in", firewall(cluster_firewall_admin_cidrs=["::/0"]), "-> warning lets everybody try ssh"),
+    ("firewall_knows_the_balancer", firewall(cluster_api_endpoint_mode="external", cluster_api_endpoint_address="192.0.2.99"), "-> warning health checks"),
+    ("firewall_rules", firewall(rule(sources=["pod"])), "is neither a network nor a name of senders"),
+    ("firewall_rules", firewall(rule(groups=["worker"])), "is no group with hosts of the cluster"),
+    ("firewall_rules", firewall(rule(), rule()), "is the name of two rules"),
+    ("firewall_rules", firewall(rule(name='a" accept')), "does not fit a comment of nftables"),
+    ("firewall_rules", firewall(rule(ports=[])), "is empty"),
+    ("firewall_rules", firewall(rule(action="drop", ports=["22"])), "-> warning drops ssh before"),
+    ("fits_declaration", firewall(rule(ports=["22-21"])), "is neither a port nor a range of ports"),
+    ("fits_declaration", firewall(rule(ports=[0])), "is neither a port nor a range of ports"),
+    ("fits_declaration", firewall(rule(ports=[70000])), "is neither a port nor a range of ports"),
+    ("fits_declaration", firewall(rule(ports=[True])), "is neither a port nor a range of ports"),
+    ("fits_declaration", firewall(cluster_firewall_scraper_cidrs=["192.0.2.1/24"]), "has bits set behind its /24 mask"),
+    ("fits_declaration", firewall(cluster_firewall_api_cidrs=["lb.example.org"]), "is not an IPv4 or IPv6 address"),
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, Callable
 
 import pytest
@@ -11,6 +12,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification
     Wanted,
     as_data,
     judge,
+    judge_firewall,
     probe_targets,
     table,
 )
@@ -231,3 +233,22 @@ def test_the_table_counts_and_the_data_is_plain() -> None:
     rows = judge(WANTED, cluster(), hosts(), "cluster.local")
     assert f"{len(rows)} statements: {len(rows)} ok, 0 failed, 0 skipped" in table(rows)
     assert as_data(rows)[0].keys() == {"check", "subject", "result", "detail"}
+
+
+def test_the_firewall_is_judged_on_every_host_of_the_cluster_when_it_is_wanted() -> None:
+    wanted = replace(WANTED, firewall=True)
+    hosts: dict[str, Any] = {
+        host: {"firewall": {"differences": [], "error": ""}} for host in {*WANTED.nodes, *WANTED.etcd}
+    }
+    assert {row.result for row in judge_firewall(wanted, hosts)} == {"ok"}
+    broken = sorted(hosts)[0]
+    hosts[broken] = {"firewall": {"differences": ["load table inet bare_metal_firewall"], "error": ""}}
+    rows = {row.subject: row for row in judge_firewall(wanted, hosts)}
+    assert rows[broken].detail == "a run would: load table inet bare_metal_firewall"
+    hosts[broken] = {"firewall": {"differences": [], "error": "nft refuses the table"}}
+    assert {row.subject: row for row in judge_firewall(wanted, hosts)}[broken].result == "failed"
+    del hosts[broken]
+    assert {row.subject: row for row in judge_firewall(wanted, hosts)}[broken].detail == "the host was not reached"
+    asked = [row.check for row in judge(wanted, cluster(), {}, "cluster.local")]
+    assert asked.count("firewall") == len({*WANTED.nodes, *WANTED.etcd})
+    assert "firewall" not in [row.check for row in judge(WANTED, cluster(), {}, "cluster.local")]
