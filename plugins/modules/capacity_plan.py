@@ -85,7 +85,7 @@ plan:
       description: Version of this structure.
       type: int
     cluster:
-      description: Name, counts of nodes and pods, racks, and how many usual nodes (30 pods each) the cluster is like.
+      description: Name, counts of nodes and pods now and as planned, racks, and how many usual nodes (30 pods each) the cluster is like.
       type: dict
     pools:
       description:

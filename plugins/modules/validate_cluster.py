@@ -78,11 +78,17 @@ capacity:
     blocks:
       description: Blocks in the first pod network.
       type: int
+    planned_nodes:
+      description: Nodes that addresses are planned for, C(cluster_planned_nodes) or those of the inventory.
+      type: int
+    surge_nodes:
+      description: Nodes beside these for the time of a replacement.
+      type: int
     blocks_per_node:
       description: Blocks that the densest node needs, with two addresses for each pod.
       type: int
     blocks_planned:
-      description: Blocks that all nodes need, with two addresses for each pod.
+      description: Blocks that all nodes need, those that are planned and those for a surge too, with two addresses for each pod.
       type: int
     largest_cluster_nodes:
       description: Nodes of the densest kind that the pod network has blocks for.

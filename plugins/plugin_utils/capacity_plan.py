@@ -235,17 +235,18 @@ def _address_plan(
         if block_size:
             length = block_size if pool.family == 4 else 128 - (32 - block_size)
             needs = Counter(calico.blocks_needed(node.pods, block_size) for node in nodes)
+            needs[max(needs)] += view.growth.total - view.growth.nodes
         else:
             mask = node_range(flags, pool.family)
             if mask is None or mask < (pool.prefix_length or 0):
                 continue
             length = mask
-            needs = Counter({1: len(nodes)})
+            needs = Counter({1: view.growth.total})
         families.append(figures.family_plan(pool, length, needs))
     largest = min((one["largest"] for one in families), default=None)
-    if largest is not None and largest <= len(nodes):
+    if largest is not None and largest <= view.growth.planned and not view.growth.surge:
         warnings.append(
-            f"cluster_pod_cidrs has no room for one more of the densest nodes: {len(nodes)} nodes are all; "
+            f"cluster_pod_cidrs has no room for one more of the densest nodes: {view.growth.planned} nodes are all; "
             "a node cannot be replaced before the old one is gone"
         )
     return {
@@ -253,6 +254,7 @@ def _address_plan(
         "largest_cluster_nodes": largest,
         "largest_of_the_densest": min((one["largest_of_the_densest"] for one in families), default=None),
         "routes": sum(one["planned"] for one in families),
+        "planned_for": f"{view.growth.total} nodes{view.growth.words}",
         "tested_upstream": {
             "nodes": LARGEST_CLUSTER_NODES,
             "pods": LARGEST_CLUSTER_PODS,
@@ -446,7 +448,7 @@ def _assumptions(view: View, nodes: Sequence[_Node], assumed: figures.Machine, m
     return found
 
 
-def _general_warnings(view: View, nodes: Sequence[_Node], pods: int) -> list[str]:
+def _general_warnings(view: View, nodes: Sequence[_Node], grown_pods: int) -> list[str]:
     found = []
     densest = max((node.pods for node in nodes), default=0)
     tested = figures.TESTED_PODS_PER_NODE
@@ -454,12 +456,14 @@ def _general_warnings(view: View, nodes: Sequence[_Node], pods: int) -> list[str
         found.append(
             f"{densest} pods a node: upstream tests {tested} (kubernetes.io, Considerations for large clusters); measure it on your machines"
         )
-    wanted = figures.typha_replicas(len(nodes))
+    wanted = figures.typha_replicas(view.growth.total)
     if view.common("cluster_network_plugin") == "calico" and nodes:
         have = _number(view, nodes[0].host, "calico_typha_replicas") or 0
         if have < wanted:
-            found.append(f"calico_typha_replicas is {have}; {len(nodes)} nodes want {wanted} ({figures.TYPHA_SOURCE})")
-    dns = next(row for row in figures.controllers(len(nodes), pods) if row["name"] == "CoreDNS")
+            found.append(
+                f"calico_typha_replicas is {have}; {view.growth.total} nodes{view.growth.words} want {wanted} ({figures.TYPHA_SOURCE})"
+            )
+    dns = next(row for row in figures.controllers(view.growth.planned, grown_pods) if row["name"] == "CoreDNS")
     limit = figures.COREDNS_LIMIT_MB
     if dns["memory_mb"] > limit:
         found.append(f"CoreDNS needs {dns['memory_mb']} MB, kubeadm's limit is {limit} MB: raise it in its Deployment")
@@ -497,7 +501,10 @@ def plan(
     pools, pool_warnings = _pools(view, nodes, block_size)
     pods = sum(pool["pods"] for pool in pools)
     declared = sum(node.pods for node in nodes)
-    usual = figures.usual_nodes(len(nodes), pods)
+    # Machines and what they run are sized for what the cluster shall become; flags and settings are those of the next run.
+    grown = view.growth.planned
+    grown_pods = pods + view.growth.more * densest
+    usual = figures.usual_nodes(grown, grown_pods)
     etcd, etcd_warnings = _etcd(view, usual, known, assumed)
     control_plane, control_plane_warnings = _control_plane(view, declared, densest, usual, known, assumed)
     address_plan, address_warnings = _address_plan(view, nodes, block_size, control_plane["flags"])
@@ -515,15 +522,21 @@ def plan(
             "pods": pods,
             "workload_pods": sum(row["pods"] for row in rows),
             "like_usual_nodes": usual,
-            "like_usual_nodes_arithmetic": f"max({len(nodes)} nodes, {pods} pods / {figures.PODS_PER_USUAL_NODE})",
+            "planned_nodes": grown,
+            "surge_nodes": view.growth.surge,
+            "planned_pods": grown_pods,
+            "like_usual_nodes_arithmetic": f"max({grown} nodes, {grown_pods} pods / {figures.PODS_PER_USUAL_NODE})",
             "like_usual_nodes_source": figures.USUAL_SOURCE,
         },
         "pools": pools,
         "addresses": {**address_plan, "services": _services(view), "load_balancer": _load_balancer(view)},
         "etcd": etcd,
         "control_plane": control_plane,
-        "controllers": figures.controllers(len(nodes), pods),
-        "typha": {"replicas": figures.typha_replicas(len(nodes)) if is_calico else 0, "source": figures.TYPHA_SOURCE},
+        "controllers": figures.controllers(grown, grown_pods),
+        "typha": {
+            "replicas": figures.typha_replicas(view.growth.total) if is_calico else 0,
+            "source": figures.TYPHA_SOURCE,
+        },
         "survival": rows,
         "site_changes": dict(site_changes) if site_changes else None,
         "assumptions": _assumptions(view, nodes, assumed, bool(site_changes)),
@@ -534,6 +547,6 @@ def plan(
             *control_plane_warnings,
             *_survival_warnings(rows, wanted_pods),
             *_change_warnings(site_changes or {}),
-            *_general_warnings(view, nodes, pods),
+            *_general_warnings(view, nodes, grown_pods),
         ],
     }

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
+    address_rules,
     addresses,
     bgp_rules,
     calico,
@@ -35,6 +36,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_mode
 
 RULES: Mapping[str, Rule] = {
     **cluster_rules.RULES,
+    **address_rules.RULES,
     **cluster_budgets.RULES,
     **cluster_versions.RULES,
     **firewall_rules.RULES,
@@ -74,6 +76,7 @@ def capacity(view: View) -> dict[str, Any]:
         "pods_per_node": [{"pods": pods, "nodes": nodes} for pods, nodes in sorted(counts.items())],
         "namespaces": -(-sum(pods * nodes for pods, nodes in counts.items()) // cluster_budgets.PODS_PER_NAMESPACE),
     }
+    plan |= {"planned_nodes": view.growth.planned, "surge_nodes": view.growth.surge}
     if counts:
         plan["pods_without_largest_node"] = plan["pods"] - max(counts)
     if counts and view.pods and view.common("cluster_network_plugin") == "calico":
@@ -85,7 +88,9 @@ def capacity(view: View) -> dict[str, Any]:
             "block_size": size,
             "blocks": blocks,
             "blocks_per_node": per_node,
-            "blocks_planned": sum(nodes * calico.blocks_needed(pods, size) for pods, nodes in counts.items()),
+            "blocks_planned": sum(
+                nodes * calico.blocks_needed(pods, size) for pods, nodes in view.pods_per_planned_node().items()
+            ),
             "largest_cluster_nodes": blocks // per_node,
         }
     return plan

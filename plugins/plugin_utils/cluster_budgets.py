@@ -17,14 +17,12 @@ from typing import Any
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl import normal_key
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
-    addresses,
     bgp,
     calico,
     cluster_schema,
     density,
     kubelet,
 )
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.addresses import Span
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import (
     Host,
     Problem,
@@ -38,8 +36,6 @@ rule = registry(RULES)
 
 # SIG Scalability, "Kubernetes scalability thresholds": pods in one namespace.
 PODS_PER_NAMESPACE = 3000
-# kube-controller-manager (pkg/controller/nodeipam/ipam/cidrset): a pod network and a node's part of it differ by at most 16 bits.
-NODE_RANGE_BITS = 16
 # etcd refuses to start with less than five heartbeats to an election, or with an election above 50 s (server/embed/config.go).
 ELECTION_HEARTBEATS, LONGEST_ELECTION_MS = 5, 50_000
 ETCD_RECOMMENDED_GIB = 8
@@ -398,60 +394,6 @@ def pod_mtu(view: View) -> Iterator[Problem]:
             continue
         fix = "set it to 0, which takes the node's" if mtu else "use links with a larger MTU, or less encapsulation"
         yield replace(view.about(host, name, reason, fix, value=mtu), hosts=like)
-
-
-@rule
-def node_ranges(view: View) -> Iterator[Problem]:
-    """Who hands out addresses: without a plugin of ours kube-controller-manager cuts a range for each node, with Calico it must not."""
-    variable, counts = "control_plane_controller_manager_extra_args", view.pods_per_node()
-    for host, like in view.alike(view.group("control_plane"), variable):
-        given = view.value(host, variable) or {}
-        if view.common("cluster_network_plugin") == "calico":
-            for name in sorted(str(name) for name in given):
-                own = name.startswith("node-cidr-mask-size") or (
-                    name == "allocate-node-cidrs" and str(given[name]).lower() == "true"
-                )
-                if own:
-                    reason = "is about ranges that kube-controller-manager cuts for nodes; Calico hands out blocks of its own"
-                    fix = "remove it, see cluster_calico_block_size"
-                    yield replace(view.about(host, f"{variable}.{name}", reason, fix, value=given[name]), hosts=like)
-        elif counts and str(given.get("allocate-node-cidrs", "true")).lower() == "true":
-            for pool in view.pods:
-                yield from _node_range_problems(view, pool, max(counts), sum(counts.values()), given)
-
-
-def _node_range_problems(view: View, pool: Span, pods: int, nodes: int, given: Mapping[str, Any]) -> Iterator[Problem]:
-    bits, prefix = addresses.BITS[pool.family], pool.prefix_length or 0
-    computed = addresses.node_range(calico.ADDRESSES_PER_POD * pods, pool.family)
-    name = f"node-cidr-mask-size-ipv{pool.family}" if len(view.pods) > 1 else "node-cidr-mask-size"
-    text = str(given.get(name, computed))
-    mask = int(text) if re.fullmatch(r"[0-9]{1,3}", text) else -1
-    if not prefix <= mask <= bits:
-        reason = f"{pool.text} cannot be cut into a /{text} for each node ({pods} pods at two addresses each need a /{computed})"
-        fix = f"use a pod network of /{max(0, computed - (nodes - 1).bit_length())} or shorter, or fewer pods per node"
-        yield view.cluster_problem("cluster_pod_cidrs", reason, fix)
-        return
-    ranges, usable = 1 << (mask - prefix), addresses.for_pods(mask, pool.family)
-    if mask - prefix > NODE_RANGE_BITS:
-        reason = f"{pool.text} and a node's /{mask} are {mask - prefix} bits apart, kube-controller-manager allows {NODE_RANGE_BITS}"
-        yield view.cluster_problem("cluster_pod_cidrs", reason, f"use /{mask - NODE_RANGE_BITS} or longer")
-    elif ranges < nodes:
-        reason = f"{pool.text} has {ranges} ranges of /{mask}, one for each node; there are {nodes} nodes"
-        yield view.cluster_problem("cluster_pod_cidrs", reason, f"use /{mask - (nodes - 1).bit_length()} or shorter")
-    elif ranges == nodes:
-        reason = f"{pool.text} ends with these nodes: all its {ranges} ranges of /{mask} are taken; none can be added, or replaced before the old one is gone"
-        yield view.cluster_problem(
-            "cluster_pod_cidrs", reason, f"use /{mask - nodes.bit_length()} or shorter", warning=True
-        )
-    if usable < calico.ADDRESSES_PER_POD * pods:
-        once = usable < pods
-        need = pods if once else calico.ADDRESSES_PER_POD * pods
-        reason = (
-            f"a node's /{mask} has {usable} addresses for pods, {pods} pods need {need}"
-            f"{'' if once else ' (two each: addresses of ended pods linger)'}"
-        )
-        fix = f"use at most {usable // 2} pods per node, or a shorter {name}"
-        yield view.cluster_problem("cluster_pods_per_node", reason, fix, value=pods, warning=not once)
 
 
 # --- one truth

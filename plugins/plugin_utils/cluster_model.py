@@ -84,6 +84,33 @@ class Report:
     capacity: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Growth:
+    """How many nodes an address plan has to carry: those of the inventory, up to ``planned`` (at least these), and ``surge`` beside them."""
+
+    nodes: int
+    planned: int
+    surge: int
+
+    @property
+    def more(self) -> int:
+        """Nodes that the inventory does not have yet."""
+        return self.planned - self.nodes
+
+    @property
+    def total(self) -> int:
+        """All that may stand at once."""
+        return self.planned + self.surge
+
+    @property
+    def words(self) -> str:
+        """Where the total comes from; empty when it is the inventory's nodes."""
+        parts = [f"{self.nodes} now"]
+        parts += [f"{self.more} more (cluster_planned_nodes)"] if self.more else []
+        parts += [f"{self.surge} beside them (cluster_surge_nodes)"] if self.surge else []
+        return f" = {' + '.join(parts)}" if len(parts) > 1 else ""
+
+
 class View:
     """The questions that rules ask of an inventory. Only values that fit their declaration are seen through it."""
 
@@ -238,6 +265,22 @@ class View:
         return dict(
             Counter(pods for host in self.nodes if (pods := self.number(host, "cluster_pods_per_node")) is not None)
         )
+
+    @cached_property
+    def growth(self) -> Growth:
+        """The nodes that addresses are planned for."""
+        planned, surge = (
+            cluster_schema.as_int(self.common(f"cluster_{name}_nodes") or 0) for name in ("planned", "surge")
+        )
+        nodes = sum(self.pods_per_node().values())
+        return Growth(nodes, max(nodes, planned), surge)
+
+    def pods_per_planned_node(self) -> dict[int, int]:
+        """:meth:`pods_per_node` with the nodes to come: which kind they will be nobody has said, so they count as the densest."""
+        counts, growth = self.pods_per_node(), self.growth
+        if counts and growth.total > growth.nodes:
+            counts[max(counts)] += growth.total - growth.nodes
+        return counts
 
     def block_size(self, pods_per_node: int) -> int:
         """Prefix length of Calico's IPv4 blocks: the inventory's, or the one that follows from the pods per node."""

@@ -20,7 +20,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._sysctl impo
     normal_key,
     parse_parameters,
 )
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, calico, cluster_schema, density
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, cluster_schema, density
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.addresses import Span
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import (
     CLUSTER_GROUPS,
@@ -461,51 +461,6 @@ def service_range(view: View) -> Iterator[Problem]:
             yield view.cluster_problem("cluster_service_cidrs", reason, f"use /{longest - 4} or shorter, /16 is common")
 
 
-@rule
-def pods_have_addresses(view: View) -> Iterator[Problem]:
-    """Blocks for every node's pods, and for twice as many: addresses of ended pods linger while new ones start."""
-    if view.common("cluster_network_plugin") != "calico":
-        return
-    counts = view.pods_per_node()
-    if not counts or not view.pods:
-        return
-    size = view.block_size(max(counts))
-    for pool in view.pods:
-        block = size if pool.family == 4 else 128 - (32 - size)
-        have = addresses.blocks_in(pool, block)
-        addresses_in_block = 1 << (addresses.BITS[pool.family] - block)
-        if not have:
-            reason = f"{pool.text} is smaller than one block (/{block})"
-            yield view.cluster_problem(
-                "cluster_pod_cidrs",
-                reason,
-                "use a larger network, or a longer cluster_calico_block_size",
-            )
-            continue
-        once = sum(nodes * max(1, -(-pods // addresses_in_block)) for pods, nodes in counts.items())
-        twice = sum(nodes * calico.blocks_needed(pods, size) for pods, nodes in counts.items())
-        if twice > have:
-            nodes = sum(counts.values())
-            sums = " + ".join(f"{number} x {pods}" for pods, number in sorted(counts.items()))
-            need, words = (
-                (once, "pods") if once > have else (twice, f"pods with {calico.ADDRESSES_PER_POD} addresses each")
-            )
-            reason = f"{pool.text} has {have} blocks of /{block}; {nodes} nodes ({sums} {words}) need {need}"
-            fix = f"use /{addresses.BITS[pool.family] - ((twice - 1).bit_length() + addresses_in_block.bit_length() - 1)} or shorter, or fewer pods per node"
-            yield view.cluster_problem("cluster_pod_cidrs", reason, fix, warning=once <= have)
-            continue
-        another = calico.blocks_needed(max(counts), size)
-        if twice + another > have:
-            reason = (
-                f"{pool.text} ends with these nodes: they need {twice} of its {have} blocks of /{block}, one more node of {max(counts)} pods needs {another}; "
-                "none can be added, or replaced before the old one is gone"
-            )
-            length = addresses.BITS[pool.family] - (
-                (twice + another - 1).bit_length() + addresses_in_block.bit_length() - 1
-            )
-            yield view.cluster_problem("cluster_pod_cidrs", reason, f"use /{length} or shorter", warning=True)
-
-
 # --- the API's address
 
 
@@ -846,17 +801,17 @@ def _sysctl_fix(key: str, value: Any) -> str:
 @rule
 def size_is_known_to_work(view: View) -> Iterator[Problem]:
     """What upstream tests."""
-    nodes = len(view.nodes)
-    pods = sum(number * count for number, count in view.pods_per_node().items())
+    nodes = max(len(view.nodes), view.growth.total)
+    pods = sum(number * count for number, count in view.pods_per_planned_node().items())
     if nodes > LARGEST_CLUSTER_NODES:
         yield Problem(
             "groups control_plane and workers",
-            f"have {nodes} nodes, upstream tests {LARGEST_CLUSTER_NODES}",
+            f"have {nodes} nodes{view.growth.words}, upstream tests {LARGEST_CLUSTER_NODES}",
             "use several clusters",
             warning=True,
         )
     if pods > LARGEST_CLUSTER_PODS:
-        reason = f"allows {pods} pods in all, upstream tests {LARGEST_CLUSTER_PODS}"
+        reason = f"allows {pods} pods in all on {nodes} nodes{view.growth.words}, upstream tests {LARGEST_CLUSTER_PODS}"
         yield Problem(
             "cluster_pods_per_node",
             reason,

@@ -415,6 +415,10 @@ FORMS: Mapping[str, Form] = {
     "cluster_bundle_registry": Form(_registry),
     # 2048: the largest block of Calico (/20) has two addresses for each pod then; the kubelet's own limit is far off.
     "cluster_pods_per_node": between(1, 2048, "above 2,048 a Calico block has no two addresses for each pod"),
+    "cluster_planned_nodes": between(
+        1, 65536, "no cluster comes near that, and addresses are planned for each", also=(0,)
+    ),
+    "cluster_surge_nodes": between(0, 1024, "these nodes stand beside others for the time of their replacement"),
     "cluster_pod_cidrs[]": Form(_network),
     "cluster_service_cidrs[]": Form(_network),
     "cluster_node_ip": Form(_address),

@@ -133,6 +133,8 @@ def table(plan: Plan) -> str:
         f"{cluster['name']}: {cluster['nodes']} nodes ({cluster['control_planes']} control planes, {cluster['workers']} workers), "
         f"{cluster['pods']} pods, {cluster['workload_pods']} of them yours"
     )
+    if cluster["planned_nodes"] > cluster["nodes"] or cluster["surge_nodes"]:
+        head += f"\nplanned for {plan['addresses']['planned_for']}: addresses and machines below are for {cluster['planned_pods']} pods"
     lines = [
         head,
         "",

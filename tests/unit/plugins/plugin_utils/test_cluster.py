@@ -277,6 +277,22 @@ CASES: list[tuple[str, Break, str]] = [
     ("pods_have_addresses", both(group(workers=["w1"]), common(cluster_pod_cidrs=["10.244.0.0/22"], cluster_pods_per_node=127)),
      "-> warning ends with these nodes: they need 16 of its 16 blocks of /26, one more node of 127 pods needs 4"),
     ("pods_have_addresses", common(cluster_pod_cidrs=["10.244.0.0/27"]), "smaller than one block"),
+    ("pods_have_addresses", common(cluster_pod_cidrs=["10.244.0.0/20"], cluster_planned_nodes=40),
+     "has 64 blocks of /26; 40 nodes = 5 now + 35 more (cluster_planned_nodes) (40 x 110 pods) need 80"),
+    ("pods_have_addresses", common(cluster_pod_cidrs=["10.244.0.0/20"], cluster_planned_nodes=15, cluster_surge_nodes=2),
+     "-> warning 17 nodes = 5 now + 10 more (cluster_planned_nodes) + 2 beside them (cluster_surge_nodes) (17 x 110 pods with 2"),
+    ("pods_have_addresses", common(cluster_pod_cidrs=["10.244.0.0/20"], cluster_planned_nodes=16),
+     "-> warning ends with the 16 nodes of cluster_planned_nodes: they need 64 of its 64 blocks"),
+    ("growth", common(cluster_planned_nodes="4"), "is less than the 5 nodes of the inventory"),
+    ("fits_declaration", common(cluster_surge_nodes=-1), "is not from 0 to 1024"),
+    ("fits_declaration", common(cluster_planned_nodes=-1), "is not from 1 to 65536 (or 0)"),
+    ("node_ranges", plain(cluster_pod_cidrs=["10.244.0.0/20"], cluster_planned_nodes=15, cluster_surge_nodes=2),
+     "has 16 ranges of /24, one for each node; there are 17 nodes = 5 now + 10 more (cluster_planned_nodes) + 2 beside them"),
+    ("node_ranges", plain(cluster_pod_cidrs=["10.244.0.0/20"], cluster_planned_nodes=16), "-> warning ends with the 16 nodes of cluster_planned_nodes"),
+    ("size_is_known_to_work", common(cluster_pod_cidrs=["10.0.0.0/9"], cluster_planned_nodes=5001),
+     "-> warning have 5001 nodes = 5 now + 4996 more (cluster_planned_nodes), upstream tests 5000"),
+    ("size_is_known_to_work", common(cluster_pod_cidrs=["10.0.0.0/9"], cluster_planned_nodes=1400),
+     "-> warning allows 154000 pods in all on 1400 nodes = 5 now"),
     ("pods_have_addresses", common(cluster_calico_block_size=20, cluster_pod_cidrs=["10.244.0.0/18"]), "need 5"),
     ("endpoint_fits_mode", common(cluster_api_endpoint_address="10.9.9.9"), "is not a loopback address"),
     ("endpoint_fits_mode", common(cluster_api_endpoint_mode="external", cluster_api_endpoint_address=""), "is empty"),
@@ -587,6 +603,8 @@ VALID: list[tuple[str, Break]] = [
     ("flags and gates", common(control_plane_apiserver_extra_args={"v": 2, "event-ttl": None, "feature-gates": "AllAlpha=true"},
                                cluster_kube_proxy_configuration={"featureGates": {"AllBeta": False}, "iptables": {}})),
     ("a feature gate that is still known", both(common(cluster_kubernetes_version="v1.35.4"), kubelet(featureGates={"TopologyAwareHints": True}))),
+    ("growth that fits to the last block", common(cluster_pod_cidrs=["10.244.0.0/20"], cluster_planned_nodes="12", cluster_surge_nodes=4)),
+    ("growth that fits to the last range", plain(cluster_pod_cidrs=["10.244.0.0/20"], cluster_planned_nodes=15, cluster_surge_nodes=1)),
     ("labels", own("w1", cluster_node_labels={"bare-metal.kubernetes/pool": "gpu", "a": ""})),
     ("maxPods said twice alike", own("w1", cluster_kubelet_configuration={"maxPods": 110})),
     ("another version in the lock", common(cluster_kubernetes_version="v1.36.1")),
@@ -687,9 +705,16 @@ def test_capacity() -> None:
         "blocks_per_node": 4,  # 1,000 addresses in blocks of 256
         "blocks_planned": 8,  # and one for each of the others
         "largest_cluster_nodes": 64,
+        "planned_nodes": 5,
+        "surge_nodes": 0,
         "namespaces": 1,  # 3,000 pods in one
         "pods_without_largest_node": 4 * 110,
     }
+    dense.common.update(cluster_planned_nodes="20", cluster_surge_nodes=2)
+    grown = validate(dense.build()).capacity
+    assert (grown["planned_nodes"], grown["surge_nodes"]) == (20, 2)
+    assert grown["blocks_planned"] == 8 + 17 * 4
+    assert grown["pods"] == capacity["pods"]
 
 
 def large(hosts: int, **values: Any) -> ClusterInput:
@@ -710,7 +735,10 @@ def large(hosts: int, **values: Any) -> ClusterInput:
 
 def test_large_clusters_are_warned_about() -> None:
     reasons = {problem.reason for problem in validate(large(5000)).warnings if problem.rule == "size_is_known_to_work"}
-    assert reasons == {"have 5003 nodes, upstream tests 5000", "allows 550330 pods in all, upstream tests 150000"}
+    assert reasons == {
+        "have 5003 nodes, upstream tests 5000",
+        "allows 550330 pods in all on 5003 nodes, upstream tests 150000",
+    }
     assert not any(problem.rule == "size_is_known_to_work" for problem in validate(large(1000)).warnings)
 
 
@@ -798,37 +826,54 @@ def said_by(rule: str, given_input: ClusterInput) -> str:
     st.integers(22, 30),
     st.integers(-1, 8),
     st.booleans(),
+    st.integers(0, 12),
+    st.integers(0, 3),
 )
-def test_pods_have_addresses_as_brute_force_finds(pods: list[int], block: int, longer: int, ipv6: bool) -> None:
+def test_pods_have_addresses_as_brute_force_finds(
+    pods: list[int], block: int, longer: int, ipv6: bool, planned: int, surge: int
+) -> None:
     broken = draft()
     network = f"fd00:1::/{96 + block - longer}" if ipv6 else f"10.0.0.0/{max(8, block - longer)}"
     broken.common.update(cluster_pod_cidrs=[network], cluster_calico_block_size=block)
     for name, count in zip(["cp1", "cp2", "cp3", "w1", "w2"], pods, strict=True):
         broken.own[name]["cluster_pods_per_node"] = count
+    broken.common.update(cluster_planned_nodes=planned, cluster_surge_nodes=surge)
     blocks, size = (1 << longer if longer >= 0 else 0), 1 << (32 - block)
+    nodes = [*pods, *[max(pods)] * (max(0, planned - 5) + surge)]
+    spare = [] if surge else [max(pods)]  # nobody planned for a replacement: one more node should fit
     expected = (
         "error"
-        if not handed_out(blocks, size, pods, 1)
+        if not handed_out(blocks, size, nodes, 1)
         else ""
-        if handed_out(blocks, size, [*pods, max(pods)], 2)
+        if handed_out(blocks, size, [*nodes, *spare], 2)
         else "warning"
     )
     assert said_by("pods_have_addresses", broken.build()) == expected
 
 
 @settings(max_examples=300, deadline=None, database=None)
-@given(st.integers(1, 600), st.integers(22, 30), st.integers(0, 20), st.sampled_from([["w1"], ["w1", "w2"]]))
-def test_node_ranges_as_brute_force_finds(pods: int, mask: int, longer: int, workers: list[str]) -> None:
+@given(
+    st.integers(1, 600),
+    st.integers(22, 30),
+    st.integers(0, 20),
+    st.sampled_from([["w1"], ["w1", "w2"]]),
+    st.integers(0, 12),
+    st.integers(0, 3),
+)
+def test_node_ranges_as_brute_force_finds(
+    pods: int, mask: int, longer: int, workers: list[str], planned: int, surge: int
+) -> None:
     broken = draft()
     broken.groups["workers"] = workers
-    nodes = 3 + len(workers)
+    nodes = max(planned, 3 + len(workers)) + surge
+    broken.common.update(cluster_planned_nodes=planned, cluster_surge_nodes=surge)
     plain(cluster_pods_per_node=pods, cluster_pod_cidrs=[f"10.0.0.0/{max(8, mask - longer)}"])(broken)
     broken.common[kcm] = {"node-cidr-mask-size": mask}
     longer = mask - max(8, mask - longer)
     # Each of the nodes takes a range; its first and last address and one more are not a pod's.
     usable = (1 << (32 - mask)) - 3
     refused = longer > 16 or (1 << longer) < nodes or not handed_out(1, usable, [pods], 1)
-    doubtful = (1 << longer) <= nodes or not handed_out(1, usable, [pods], 2)
+    doubtful = (1 << longer) <= nodes - (surge > 0) or not handed_out(1, usable, [pods], 2)
     assert said_by("node_ranges", broken.build()) == ("error" if refused else "warning" if doubtful else "")
 
 
