@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._fio import (
@@ -17,6 +16,8 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._fio import 
     is_enough,
     milliseconds,
 )
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import html_page
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.html_page import text as escape
 
 Result = Mapping[str, Any]
 HEADINGS = (
@@ -32,7 +33,7 @@ HEADINGS = (
     "drift",
     "disk",
 )
-COLOURS = ("#1b6ca8", "#c2571a", "#2e7d32", "#7b3f9d", "#b3261e", "#00796b", "#6d4c41")
+LINE_COLOURS = 7  # classes line0 to line6 of the page
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,9 @@ def plot(title: str, columns: Sequence[str], lines: Sequence[Line], gate_ns: flo
     def x(column: int) -> float:
         return round(LEFT + step * column if len(columns) > 1 else (LEFT + right) / 2, 1)
 
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">']
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{escape(title)}">'
+    ]
     for power in range(low, high + 1):
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{y(10**power)}" y2="{y(10**power)}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y(10**power) + 4}" text-anchor="end">{escape(axis(10**power))}</text>')
@@ -189,13 +192,13 @@ def plot(title: str, columns: Sequence[str], lines: Sequence[Line], gate_ns: flo
         f'<text class="gate" x="{right}" y="{y(gate_ns) - 4}" text-anchor="end">gate {escape(milliseconds(gate_ns))}</text>'
     )
     for number, line in enumerate(lines):
-        colour = COLOURS[number % len(COLOURS)]
+        kind = f"line{number % LINE_COLOURS}"
         points = [(x(column), y(value), milliseconds(value)) for column, value in enumerate(line.values) if value]
         joined = " ".join(f"{across},{up}" for across, up, _text in points)
-        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{joined}"/>')
+        parts.append(f'<polyline class="{kind}" fill="none" points="{joined}"/>')
         for across, up, text in points:
             hint = f"<title>{escape(line.name)}: {escape(text)}</title>"
-            parts.append(f'<circle cx="{across}" cy="{up}" r="3" fill="{colour}">{hint}</circle>')
+            parts.append(f'<circle class="{kind}" cx="{across}" cy="{up}" r="3">{hint}</circle>')
     return "".join([*parts, "</svg>"])
 
 
@@ -210,16 +213,9 @@ def axis(nanoseconds: float) -> str:
 def page(rows: Sequence[Row], gate_ms: float) -> str:
     """One HTML file that loads nothing: the table, the reasons, the distribution of each disk and its p99 over the windows."""
     measured = [row for row in rows if row.result.get("windows")]
-    head = "".join(f"<th>{escape(name)}</th>" for name in HEADINGS)
-    body = "".join(
-        f'<tr class="{"ok" if row.enough else "bad"}">{"".join(f"<td>{escape(cell)}</td>" for cell in row.cells())}</tr>'
-        for row in rows
-    )
-    reasons = "".join(f"<li><b>{escape(row.host)}</b>: {escape(reason)}</li>" for row in rows for reason in row.reasons)
-    legend = "".join(
-        f'<span style="color:{COLOURS[number % len(COLOURS)]}">&#9644; {escape(row.host)}</span> '
-        for number, row in enumerate(measured)
-    )
+    table = html_page.table(HEADINGS, [row.cells() for row in rows], ["ok" if row.enough else "bad" for row in rows])
+    reasons = html_page.items(f"{row.host}: {reason}" for row in rows for reason in row.reasons)
+    legend = "".join(f"<span>{_sign(number)}{escape(row.host)}</span> " for number, row in enumerate(measured))
     longest = max((len(row.result["windows"]) for row in measured), default=0)
     plots = (
         (
@@ -234,15 +230,20 @@ def page(rows: Sequence[Row], gate_ms: float) -> str:
         ),
     )
     pictures = "".join(
-        f"<h2>{escape(title)}</h2>{plot(title, columns, lines, gate_ms * MS)}"
+        html_page.section(
+            title,
+            f'<p class="legend">{legend}</p><div class="scroll">{plot(title, columns, lines, gate_ms * MS)}</div>',
+        )
         for title, columns, lines in plots
         if measured
     )
     closing = "".join(f"<p>{escape(text)}</p>" for text in advice(rows))
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Disks of etcd</title><style>{STYLE}</style></head><body>'
-        f"<h1>Disks of etcd</h1><table><tr>{head}</tr>{body}</table><ul>{reasons}</ul>{closing}<p>{legend}</p>{pictures}</body></html>\n"
-    )
+    return html_page.document("Disks of etcd", f"{table}{reasons}{closing}{pictures}", STYLE)
+
+
+def _sign(number: int) -> str:
+    shape = f'<rect class="line{number % LINE_COLOURS}" y="4" width="14" height="4"/>'
+    return f'<svg width="14" height="12" viewBox="0 0 14 12" aria-hidden="true">{shape}</svg>'
 
 
 def _percentile(window: Mapping[str, Any], name: str) -> float | None:
@@ -254,9 +255,23 @@ def _distribution(windows: Sequence[Mapping[str, Any]]) -> tuple[float | None, .
     return tuple(value or None for value in (*worst, max((window["max_ns"] for window in windows), default=0)))
 
 
-STYLE = (
-    "body{font:15px system-ui,sans-serif;margin:2em;max-width:80em;color:#222}table{border-collapse:collapse}"
-    "td,th{padding:.3em .7em;text-align:left;border-bottom:1px solid #ddd}tr.bad td{background:#fbe9e7}"
-    "svg{width:100%;max-width:760px;height:auto}svg text{font-size:12px;fill:#444}.grid{stroke:#e3e3e3}"
-    "line.gate{stroke:#b3261e;stroke-dasharray:6 4}svg text.gate{fill:#b3261e}"
-)
+STYLE = """
+:root { --line0: #1b6ca8; --line1: #b34a10; --line2: #2e7d32; --line3: #7b3f9d; --line4: #b3261e; --line5: #00796b; --line6: #6d4c41; --bad-back: #fbe9e7; }
+@media (prefers-color-scheme: dark) {
+  :root { --line0: #6ea8e6; --line1: #f0a070; --line2: #7bd19a; --line3: #c79be0; --line4: #ff8a80; --line5: #5cc9b8; --line6: #c8a898; --bad-back: #3d2220; } }
+tr.bad td { background: var(--bad-back); color: var(--text); }
+td:first-child { padding-left: .4rem; }
+.legend { font-size: .85rem; } .legend span { display: inline-block; margin-right: 1.1rem; overflow-wrap: anywhere; }
+.legend svg { display: inline-block; margin-right: .35rem; vertical-align: -.1rem; }
+svg text { fill: var(--text); font: 12px system-ui, sans-serif; }
+.grid { stroke: var(--line); } line.gate { stroke: var(--bad); stroke-dasharray: 6 4; } svg text.gate { fill: var(--bad); }
+polyline { stroke-width: 2; }
+.line0 { fill: var(--line0); stroke: var(--line0); }
+.line1 { fill: var(--line1); stroke: var(--line1); }
+.line2 { fill: var(--line2); stroke: var(--line2); }
+.line3 { fill: var(--line3); stroke: var(--line3); }
+.line4 { fill: var(--line4); stroke: var(--line4); }
+.line5 { fill: var(--line5); stroke: var(--line5); }
+.line6 { fill: var(--line6); stroke: var(--line6); }
+polyline[class] { fill: none; }
+"""

@@ -6,10 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from browser import Browser, browser  # importlib mode does not put this directory on the path
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -116,3 +119,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
         cwd=target,
     )
     return target
+
+
+@pytest.fixture(scope="session")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser for all tests that look at HTML reports: `reader.show(page, width, dark=True).findings` is what a reader would stumble over."""
+    with browser(tmp_path_factory.mktemp("browser")) as started:
+        yield started

@@ -19,7 +19,9 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.capacity_fig
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.capacity_plan import plan
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster import capacity, validate
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import ClusterInput, Host, View
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.plan_page import page, text
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.html_page import breakable, text
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.html_page import table as html_table
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.plan_page import page
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.plan_table import table
 
 ROLES = Path(__file__).resolve().parents[4] / "roles"
@@ -480,6 +482,32 @@ def test_the_table_says_what_matters() -> None:
         assert part in words, part
 
 
+def test_growth_and_surge_take_addresses_and_size_the_machines() -> None:
+    plain, found = planned(dense()), planned(dense(cluster_planned_nodes=100, cluster_surge_nodes=2))
+    (now,), (then,) = plain["addresses"]["families"], found["addresses"]["families"]
+    assert then["planned"] == now["planned"] + (93 + 2) * 4, "each of the densest kind"
+    assert then["largest"] == now["largest"], "how far the network reaches does not follow from what is planned in it"
+    assert found["cluster"]["planned_pods"] == plain["cluster"]["pods"] + 93 * 500
+    assert found["cluster"]["pods"] == plain["cluster"]["pods"]
+    assert found["control_plane"]["flags"] == plain["control_plane"]["flags"], "flags are those of the next run"
+    assert found["etcd"]["class"]["name"] == "xlarge"
+    assert (plain["typha"]["replicas"], found["typha"]["replicas"]) == (0, 3)
+    assert any(
+        "102 nodes = 7 now + 93 more (cluster_planned_nodes) + 2 beside them" in one for one in found["warnings"]
+    )
+    memory = {row["name"]: row["memory_mb"] for row in found["controllers"]}
+    assert memory["Prometheus"] == round(2.8 * found["cluster"]["planned_pods"])
+    assert "planned for 102 nodes = 7 now" in table(found)
+    assert "planned for" not in table(plain)
+
+
+def test_the_end_of_the_network_is_told_for_the_planned_nodes() -> None:
+    words = "no room for one more of the densest nodes: 16 nodes are all"
+    tight = {"cluster_pod_cidrs": ["10.0.0.0/20"], "cluster_planned_nodes": 16}
+    assert any(words in one for one in planned(inventory(tight))["warnings"])
+    assert not any("no room" in one for one in planned(inventory({**tight, "cluster_planned_nodes": 15}))["warnings"])
+
+
 def test_kinds_of_nodes_with_the_same_size_and_other_parameters_have_columns_of_their_own() -> None:
     own = {"w1": {"cluster_kernel_parameters": {"vm.max_map_count": 999999}}}
     words = table(planned(inventory(own=own)))
@@ -496,7 +524,7 @@ HOSTILE = "</text><script>alert(1)</script>\"'><img src=x onerror=y>\u202e\x00\x
 class Reader(HTMLParser):
     """Elements that are not closed, and all tags and attributes."""
 
-    VOID = ("meta",)
+    VOID = ("meta", "wbr")
 
     def __init__(self) -> None:
         super().__init__()
@@ -586,14 +614,45 @@ def test_the_picture_has_a_square_for_each_node_as_far_as_there_is_room() -> Non
     assert len(re.findall(r"<title>w\d:", words)) == 4
     assert len(re.findall(r"<title>cp\d:", words)) == 3
     many = page(planned(inventory(workers=300)))
-    assert "and 54 more" in many
+    assert "150 nodes with 110 pods each, 54 of them not drawn" in many
+    assert len(re.findall(r"<title>cp\d: 110 pods, etcd</title>", words)) == 3
+
+
+def test_a_rack_that_etcd_cannot_lose_says_so() -> None:
+    fatal, (head, *racks) = "Its loss takes etcd's quorum.", page(planned(dense())).split('<div class="rack">')
+    assert [("Rack a" in rack, fatal in rack) for rack in racks] == [(True, True), (False, False)]
+    assert fatal not in head
+
+
+def test_nodes_to_come_are_in_the_picture_of_the_blocks() -> None:
+    words = page(planned(dense(cluster_planned_nodes=60, cluster_surge_nodes=2)))
+    assert "<title>nodes to come: 220 of 1024 blocks</title>" in words
+    assert "Planned for 62 nodes = 7 now + 53 more" in words
+    assert "nodes to come" not in page(planned(dense()))
+
+
+def test_cells_of_a_table() -> None:
+    words = html_table(("Name", "Number", "None"), [("a_b/c", 1234, ""), ("<", 5, "")], ["bad"])
+    assert '<th class="number">Number</th>' in words
+    assert '<tr class="bad"><td data-head="Name"><span>a_<wbr>b/<wbr>c</span></td>' in words
+    assert '<td data-head="Number" class="number"><span>1,234</span></td>' in words
+    assert '<td data-head="None" class="empty"><span></span></td>' in words
+    assert '<tr><td data-head="Name"><span>&lt;</span></td>' in words
+
+
+@pytest.mark.parametrize(
+    ("value", "parts"),
+    [("fs.inotify.max", ["fs.", "inotify.", "max"]), (".255 and 1, 2", [".255 and 1, 2"]), ("--a=/etc/x", ["--a=/etc/", "x"]), ("a.b<", ["a.", "b&lt;"])],
+)  # fmt: skip
+def test_long_names_may_go_on_in_the_next_line(value: str, parts: list[str]) -> None:
+    assert breakable(value).split("<wbr>") == parts
 
 
 def test_the_picture_of_the_blocks_is_to_scale() -> None:
     words = page(planned(dense(cluster_pod_cidrs=["10.128.0.0/18"])))
     widths = [
         float(width)
-        for width, title in re.findall(r'width="([\d.]+)" height="26"[^>]*><title>(.*?)</title>', words)
+        for width, title in re.findall(r'width="([\d.]+)" height="10"[^>]*><title>(.*?)</title>', words)
         if "of 64 blocks" in title
     ]
-    assert widths == pytest.approx([960 * blocks / 64 for blocks in (2, 1, 8, 8)], rel=1e-4)
+    assert widths == pytest.approx([1000 * blocks / 64 for blocks in (2, 1, 8, 8)], rel=1e-4)

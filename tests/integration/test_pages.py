@@ -1,0 +1,172 @@
+"""HTML reports as a reader sees them: in a real browser, on a wide and a narrow screen, in light and dark."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / ".ansible" / "collections"), str(Path(__file__).resolve().parent)]
+from browser import Browser  # noqa: E402
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _fio  # noqa: E402  # after the path to it
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import disk_report  # noqa: E402
+
+SCREENS = [(1280, False), (1280, True), (390, False), (390, True)]
+SCREEN_NAMES = ["wide-light", "wide-dark", "narrow-light", "narrow-dark"]
+PLAN = "bare_metal.kubernetes.plan"
+MS = 1_000_000
+PLANS: dict[str, list[str]] = {
+    "lab": [],
+    "minimal": [],
+    "high_density": ["-e", "cluster_planned_nodes=60", "-e", "cluster_surge_nodes=2"],
+}
+
+
+def named(shown: Any) -> dict[str, dict[str, Any]]:
+    """The pictures that say what they show; others are the signs of a legend."""
+    return {picture["label"]: picture for picture in shown.audit["pictures"] if picture["label"]}
+
+
+# --- the capacity plan
+
+
+@pytest.fixture(scope="module")
+def plans(run: Callable[..., Any], root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The page of every shipped inventory, as the playbook writes it."""
+    directory = tmp_path_factory.mktemp("plans")
+    found = {}
+    for name, more in PLANS.items():
+        found[name] = directory / f"{name}.html"
+        arguments = ["-e", f"capacity_plan_html_path={found[name]}", *more]
+        env = {"ANSIBLE_CONFIG": str(root / "ansible.cfg")}
+        run("ansible-playbook", "-i", root / "inventories" / name, PLAN, *arguments, env=env)
+    return found
+
+
+@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize(("width", "dark"), SCREENS, ids=SCREEN_NAMES)
+def test_a_plan_can_be_read(reader: Browser, plans: dict[str, Path], name: str, width: int, dark: bool) -> None:
+    shown = reader.show(plans[name], width, dark=dark)
+    assert shown.findings == []
+    assert shown.audit["texts"] > 300
+    assert shown.picture.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("name", "squares", "bar"),
+    [
+        ("lab", {"control_plane: 2 nodes": 2, "control_plane: 1 node ": 1, "workers: 1 node ": 1}, "10.244.0.0/16"),
+        ("minimal", {"control_plane: 3 nodes": 3}, "10.244.0.0/16"),
+        ("high_density", {"control_plane: 2 nodes": 2, "control_plane: 1 node ": 1, "dense: 2 nodes": 2}, "10.128.0.0/14"),
+    ],
+)  # fmt: skip
+def test_the_pictures_of_a_plan_show_racks_blocks_and_headroom(
+    reader: Browser, plans: dict[str, Path], name: str, squares: dict[str, int], bar: str
+) -> None:
+    wide, narrow = (named(reader.show(plans[name], width, unfold=False)) for width in (1280, 390))
+    for beginning, count in squares.items():
+        (picture,) = {
+            json.dumps(picture): picture for label, picture in wide.items() if label.startswith(beginning)
+        }.values()
+        assert picture["squares"] == count
+        assert picture["smallest"] >= 12, "a node can be seen and pointed at"
+    (blocks,) = [picture for label, picture in wide.items() if label.startswith(bar)]
+    losses = [picture for label, picture in wide.items() if label.startswith("without ")]
+    assert len(losses) == (1 if name == "minimal" else 2)
+    for picture in (blocks, *losses):
+        assert picture["width"] > 1000
+        assert picture["height"] > 20
+        assert picture["shapes"] >= 2
+    (small,) = [picture for label, picture in narrow.items() if label.startswith(bar)]
+    assert 300 < small["width"] <= 390
+    assert small["height"] == blocks["height"]
+
+
+# --- the report over disks
+
+
+def disk(p99_ms: float) -> dict[str, Any]:
+    """What fio_qualification returns for a disk whose last window of eight has this p99."""
+    windows = [
+        _fio.Window(
+            size, False, 10_000, 20.0, 2e5, int(p99 * 4 * MS),
+            {"50": int(p99 * MS / 4), "90": int(p99 * MS / 2), "99": int(p99 * MS), "99.9": int(p99 * 2 * MS)}, 150 if p99 >= 10 else 0,
+        )
+        for size in (2300, 8000) for p99 in (0.2, 0.3, 0.25, p99_ms)
+    ]  # fmt: skip
+    verdict = _fio.judge(windows, _fio.Limits())
+    chain = [
+        {"name": "nvme0n1", "kind": "disk", "model": "SAMSUNG MZQL23T8HCLS-00A07", "rotational": False, "scheduler": "none", "write_cache": "write back"}
+    ]  # fmt: skip
+    return {
+        "verdict": verdict.verdict, "reasons": list(verdict.reasons), "p99_ns": verdict.p99_ns, "summary": dict(verdict.summary),
+        "windows": [_fio.as_data(window) for window in windows], "profile": "standard", "reused": False,
+        "device": {"filesystem": "ext4", "mount": "/var/lib/etcd", "source": "/dev/nvme0n1", "chain": chain},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def disks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Good, slow and missing disks, on more hosts than there are colours."""
+    found = {f"etcd{number}.rack{number}.site.example.org": disk(0.3 * number) for number in range(1, 9)}
+    rows = disk_report.judge({**found, "slow": disk(24), "missing": {"msg": "fio was not found"}}, "pass")
+    path = tmp_path_factory.mktemp("disks") / "disks.html"
+    path.write_text(disk_report.page(rows, 10), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("width", "dark"), SCREENS, ids=SCREEN_NAMES)
+def test_the_report_over_disks_can_be_read(reader: Browser, disks: Path, width: int, dark: bool) -> None:
+    shown = reader.show(disks, width, dark=dark)
+    assert shown.findings == []
+    plots = named(shown)
+    assert len(plots) == 2
+    for picture in plots.values():
+        assert picture["width"] >= 600
+        assert picture["height"] > 250
+        assert picture["shapes"] > 9 * 5, "points and lines of nine disks"
+
+
+# --- the browser finds what a page must not have
+
+BAD = {
+    "a script that fails": ("<script>nowhere()</script>", "script: Uncaught"),
+    "a picture from elsewhere": ('<img alt="x" src="http://192.0.2.1/x.png">', "asked for http://192.0.2.1/x.png"),
+    "a style from elsewhere": ('<link rel="stylesheet" href="http://192.0.2.1/x.css">', "asked for http://192.0.2.1/x.css"),
+    "a page that is too wide": ('<div style="width:2000px">wide</div>', "the page is"),
+    "text that is cut": ('<div style="width:60px;overflow:hidden;white-space:nowrap">a long line of text</div>', "text is cut"),
+    "text over text": ('<p>under</p><p style="position:relative;top:-2.2em">over</p>', "texts overlap"),
+    "text that is too small": ('<p style="font-size:7px">tiny</p>', "text of 7.0 px"),
+    "text in a picture that is scaled down": ('<svg viewBox="0 0 4000 400" width="100%"><text x="9" y="50" font-size="16">tiny</text></svg>', "text of"),
+    "text that is too pale": ('<p style="color:#bbb;background:#fff">pale</p>', "contrast"),
+    "words broken in a narrow column": ('<div style="width:30px;overflow-wrap:anywhere">kubelet</div>', 'the word "kubelet" is broken'),
+    "a picture without a size": ('<svg width="0" height="0" aria-label="gone"></svg>', "a picture without a size: gone"),
+    "a shape beyond its picture": (
+        '<svg width="50" height="50" viewBox="0 0 50 50" style="overflow:visible" aria-label="box"><rect width="90" height="9"/></svg>',
+        "a shape leaves its picture",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_a_page_must_not_have_is_found(reader: Browser, tmp_path: Path, name: str) -> None:
+    body, words = BAD[name]
+    page = tmp_path / "page.html"
+    page.write_text(f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>x</title></head><body>{body}')
+    assert any(words in finding for finding in reader.show(page, 600).findings), reader.show(page, 600).findings
+
+
+def test_a_good_page_has_no_findings(reader: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>x</title></head><body><p>fine</p>'
+    )
+    shown = reader.show(page, 600)
+    assert shown.findings == []
+    assert shown.audit["texts"] == 1
