@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import cluster_schema
@@ -320,11 +320,25 @@ junk = st.recursive(
 )
 
 
-@given(
-    st.sampled_from([option for role in cluster_schema.load_specs(ROLES).values() for option in role.values()]), junk
-)
+OPTIONS = [option for role in cluster_schema.load_specs(ROLES).values() for option in role.values()]
+
+
+# How fast values are made says nothing, on a machine that does other things as well.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(OPTIONS), junk)
 def test_no_value_breaks_the_check(option: Option, value: Any) -> None:
     for finding in check(option, value):
         assert finding.reason
         assert finding.fix
         assert finding.value.isprintable()
+
+
+@pytest.mark.parametrize(
+    "role", sorted(path.parents[1] for path in ROLES.glob("*/defaults/main.yml")), ids=lambda path: path.name
+)
+def test_no_role_has_a_default_that_its_own_declaration_refuses(role: Path) -> None:
+    """It would be refused in every inventory."""
+    options = cluster_schema.load_specs(ROLES)[role.name]
+    defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text()) or {}
+    constant = {name: value for name, value in defaults.items() if "{{" not in str(value)}
+    assert {name: found for name, value in constant.items() if (found := list(check(options[name], value)))} == {}
