@@ -22,6 +22,8 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command imp
 UNITS = ("kubelet", "containerd", "etcd")
 STATIC_PODS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 CONTAINERS = (*STATIC_PODS, "kube-proxy")
+# Where this collection puts them; not on everybody's PATH (sudo's secure_path).
+PROGRAMS = "/usr/local/bin"
 MANIFESTS = "etc/kubernetes/manifests"
 # The kubelet's own credentials: kubeadm leaves them when it ends, and they stay until a reset.
 MEMBER_PATH = "etc/kubernetes/kubelet.conf"
@@ -93,14 +95,14 @@ def observe(root: str = "/") -> dict[str, str]:
     pids = parse_main_pids(_output(["systemctl", "show", "--property", "Id,MainPID", *UNITS]))
     found = {}
     if "etcd" in pids or os.path.exists(os.path.join(root, MANIFESTS, "etcd.yaml")):
-        found["etcd"] = parse_metrics(_metrics()) or version_in(_output(["etcd", "--version"]))
+        found["etcd"] = parse_metrics(_metrics()) or version_in(_output([f"{PROGRAMS}/etcd", "--version"]))
     if member:
         for name in ("kubelet", "containerd"):
-            program = f"/proc/{pids[name]}/exe" if name in pids else name
+            program = f"/proc/{pids[name]}/exe" if name in pids else f"{PROGRAMS}/{name}"
             found[name] = version_in(_output([program, "--version"]))
         found.update({name: parse_manifest(_read(root, f"{MANIFESTS}/{name}.yaml")) for name in STATIC_PODS})
-        listed = ["crictl", "ps", "--output", "json", "--label", "io.kubernetes.pod.namespace=kube-system"]
-        found.update(parse_containers(_output(listed)))
+        words = ["ps", "--output", "json", "--label", "io.kubernetes.pod.namespace=kube-system"]
+        found.update(parse_containers(_output([f"{PROGRAMS}/crictl", *words])))
     return {name: version for name, version in found.items() if version}
 
 

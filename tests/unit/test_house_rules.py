@@ -346,3 +346,11 @@ def test_no_path_of_a_machine_and_no_registry_host() -> None:
             text = path.read_text(encoding="utf-8", errors="replace")
             if path != Path(__file__).resolve():
                 assert not secret.search(text), relative(path)
+
+
+def test_site_refuses_before_it_does_anything() -> None:
+    """Whatever preflight finds, a disk that is too slow among it, gates the whole run."""
+    plays = load(ROOT / "playbooks" / "site.yml")
+    assert plays[0]["ansible.builtin.import_playbook"] == "preflight.yml"
+    for play in load(ROOT / "playbooks" / "preflight.yml"):
+        assert all(task["tags"] == ["always"] for task in play["tasks"])

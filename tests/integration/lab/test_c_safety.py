@@ -48,11 +48,40 @@ def test_a_second_run_at_once_is_stopped_and_names_the_first() -> None:
     assert second[0].changed() == {}
 
 
-def test_another_version_is_refused_before_anything_is_touched() -> None:
-    run = runner.play("site", "-e", "cluster_kubernetes_version=v1.36.1")
+NODES = ["cp1", "cp2", "cp3", "worker1", "worker2"]
+CONTROL_PLANES = NODES[:3]
+STABLE = {"cluster_release_set": "stable", "cluster_bundle_source": "upstream"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "errors"),
+    [
+        # back, by a patch and by a minor version
+        ({"cluster_kubernetes_version": "v1.36.1"}, {("upgrade_step", tuple(NODES))}),
+        ({"cluster_kubernetes_version": "v1.35.4"}, {("upgrade_step", tuple(NODES))}),
+        # forward by a patch version, with an older etcd and an older containerd
+        (
+            STABLE,
+            {
+                ("kubernetes_version", tuple(NODES)),
+                ("etcd_version", tuple(CONTROL_PLANES)),
+                ("containerd_version", tuple(NODES)),
+            },
+        ),
+    ],
+)
+def test_another_version_is_refused_by_its_step_before_anything_is_touched(
+    tmp_path: Path, wanted: dict[str, str], errors: set[tuple[str, tuple[str, ...]]]
+) -> None:
+    report = tmp_path / "preflight.json"
+    run = runner.play("site", "-e", json.dumps({"os_prep_report_path": str(report), **wanted}))
     assert run.rc != 0
     assert run.changed() == {}
-    assert "kubernetes_version: this node is in a cluster, and the inventory asks for Kubernetes v1.36.1" in run.output
+    found: dict[str, set[str]] = {}
+    for entry in json.loads(report.read_text())["findings"]:
+        if entry["level"] == "error":
+            found.setdefault(entry["check"], set()).update(entry["hosts"])
+    assert {(check, tuple(sorted(hosts))) for check, hosts in found.items()} == errors
 
 
 def test_one_machine_that_does_not_fit_stops_the_run_for_all(tmp_path: Path) -> None:

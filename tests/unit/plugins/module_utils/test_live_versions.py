@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _live_versions as core
 
+BIN = core.PROGRAMS
 SHOWN = "Id=kubelet.service\nMainPID=812\n\nId=containerd.service\nMainPID=0\n\nId=etcd.service\nMainPID=77\n"
 METRICS = """# HELP etcd_server_version Which version is running.
 # TYPE etcd_server_version gauge
@@ -129,7 +130,9 @@ class Machine:
 def test_a_machine_in_no_cluster_is_asked_nothing_but_for_its_services(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    machine = Machine(monkeypatch, tmp_path, {"kubelet": "Kubernetes v1.30.0", "etcd": "etcd Version: 3.5.16"}, "")
+    machine = Machine(
+        monkeypatch, tmp_path, {f"{BIN}/kubelet": "Kubernetes v1.30.0", f"{BIN}/etcd": "etcd Version: 3.5.16"}, ""
+    )
     assert machine.observe() == {}
     assert machine.calls == ["systemctl"]
 
@@ -139,10 +142,10 @@ def test_what_runs_is_told_not_what_lies_on_disk(monkeypatch: pytest.MonkeyPatch
     prints = {
         "systemctl": SHOWN,
         "/proc/812/exe": "Kubernetes v1.35.4",
-        "kubelet": "Kubernetes v1.36.3",
-        "containerd": "containerd x v2.4.2",
-        "etcd": "etcd Version: 3.9.9",
-        "crictl": listed,
+        f"{BIN}/kubelet": "Kubernetes v1.36.3",
+        f"{BIN}/containerd": "containerd x v2.4.2",
+        f"{BIN}/etcd": "etcd Version: 3.9.9",
+        f"{BIN}/crictl": listed,
     }
     machine = Machine(monkeypatch, tmp_path, prints, METRICS)
     machine.write(core.MEMBER_PATH)
@@ -159,7 +162,7 @@ def test_what_runs_is_told_not_what_lies_on_disk(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_etcd_that_does_not_answer_is_judged_by_its_program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    machine = Machine(monkeypatch, tmp_path, {"systemctl": SHOWN, "etcd": "etcd Version: 3.6.14"}, "")
+    machine = Machine(monkeypatch, tmp_path, {"systemctl": SHOWN, f"{BIN}/etcd": "etcd Version: 3.6.14"}, "")
     assert machine.observe() == {"etcd": "v3.6.14"}
 
 
