@@ -11,8 +11,8 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import node_ips
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import firewall
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import CLUSTER_GROUPS
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import bgp, firewall
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import CLUSTER_GROUPS, NODE_GROUPS
 
 
 def firewall_table(
@@ -25,17 +25,41 @@ def firewall_table(
     members = {name for group in CLUSTER_GROUPS for name in groups.get(group, ())}
     if host not in members:
         return ""
-    # Of other roles, and so without a default here: Typha is off, and the API server has a range of its own.
+    nodes = sorted({name for group in NODE_GROUPS for name in groups.get(group, ())})
+    addresses = node_ips(members, hostvars)
+    # Of other roles, whose defaults do not reach here.
     own = hostvars[host]
     flags = own.get("control_plane_apiserver_extra_args")
     more = {
-        "typha_replicas": own.get("calico_typha_replicas", 0),
+        "bgp_sessions": _sessions(values, host, nodes, groups, hostvars, addresses) if host in nodes else [],
+        "typha_replicas": own.get("calico_typha_replicas", bgp.typha_replicas(len(nodes))),
         "node_port_range": flags.get("service-node-port-range") if isinstance(flags, Mapping) else None,
     }
     try:
-        return firewall.render(firewall.from_inventory({**more, **values}, host, groups, node_ips(members, hostvars)))
+        return firewall.render(firewall.from_inventory({**more, **values}, host, groups, addresses))
     except (firewall.FirewallError, ValueError) as error:
         raise AnsibleFilterError(f"firewall_table: {error}") from error
+
+
+def _sessions(
+    values: Mapping[str, Any],
+    host: str,
+    nodes: Sequence[str],
+    groups: Mapping[str, Sequence[str]],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    addresses: Mapping[str, str],
+) -> list[str]:
+    """The addresses that a node of Calico has BGP sessions with."""
+    routers = [str(peer["address"]) for peer in values.get("bgp_peers") or ()]
+    any_peers = bool(routers) or any(hostvars[node].get("cluster_bgp_peers") for node in nodes)
+    topology = bgp.topology_of(values.get("bgp_topology") or bgp.AUTO, any_peers, values.get("encapsulation") or "none")
+    if topology == "none":
+        return []
+    reflecting = topology == "route_reflectors"
+    names = bgp.reflectors(bgp.speakers_of(nodes, groups.get("control_plane", ()), hostvars)) if reflecting else []
+    # The routers of others are not this host's neighbours.
+    speakers = {node: (addresses[node], routers if node == host else []) for node in nodes}
+    return bgp.sessions(topology, speakers, names)[host]
 
 
 class FilterModule:

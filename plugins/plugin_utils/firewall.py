@@ -29,7 +29,8 @@ SENDERS: Mapping[str, str] = {
     "nodes": "addresses of control planes and workers",
     "members": "addresses of all hosts of the cluster",
     "pods": "cluster_pod_cidrs: a pod that asks its own node, or a node without masquerading, comes with its own address",
-    "bgp_peers": "this host's cluster_bgp_peers, or the nodes where they mesh",
+    "bgp_peers": "whom this node has BGP sessions with: its routers, its route reflectors or the nodes that it reflects for, or all nodes of a mesh",
+    "routers": "this host's cluster_bgp_peers",
     "anybody": "every address",
 }
 PROTOCOLS = ("tcp", "udp", "sctp")
@@ -126,7 +127,7 @@ PORTS: tuple[Port, ...] = (
         "node",
         "udp",
         ("3784", "3785", "4784"),
-        ("bgp_peers",),
+        ("routers",),
         "metallb_bfd",
         "RFC 5881, echo, RFC 5883 (multihop)",
     ),
@@ -207,7 +208,7 @@ def features(values: Mapping[str, Any]) -> frozenset[str]:
     balancer = str(values.get("load_balancer_mode", ""))
     wireguard = bool(values.get("wireguard"))
     found = {
-        "calico_bgp": plugin == "calico" and values.get("bgp_topology", "") != "none",
+        "calico_bgp": plugin == "calico" and bool(values.get("bgp_sessions")),
         "calico_vxlan": plugin == "calico" and encapsulation.startswith("vxlan"),
         "calico_wireguard": plugin == "calico" and wireguard,
         "typha": plugin == "calico" and int(values.get("typha_replicas") or 0) > 0,
@@ -416,7 +417,7 @@ def from_inventory(
     """The cluster as one of its hosts sees it.
 
     :param values: the host's variables, by their names without ``cluster_`` (``firewall_admin_cidrs``, ``network_plugin``, ...), ``ssh_port``,
-        ``typha_replicas``, ``node_port_range``.
+        ``bgp_sessions`` (addresses), ``typha_replicas``, ``node_port_range``.
     :param groups: the inventory's groups with all their hosts.
     :param node_ips: address by host, of all hosts of the cluster.
     """
@@ -424,9 +425,6 @@ def from_inventory(
     def addresses(*names: str) -> list[str]:
         return [node_ips[name] for group in names for name in sorted(groups.get(group, ())) if name in node_ips]
 
-    peers = [str(peer["address"]) for peer in values.get("bgp_peers") or ()]
-    topology = values.get("bgp_topology") or ("tor" if peers else "full_mesh")
-    mesh = addresses("control_plane", "workers") if topology in ("full_mesh", "route_reflectors") or not peers else []
     endpoint = str(values.get("api_endpoint_address") or "")
     balancer = [endpoint] if values.get("api_endpoint_mode") == "external" and is_network(endpoint) else []
     registry = str(values.get("bundle_registry") or "")
@@ -443,7 +441,8 @@ def from_inventory(
             "nodes": addresses("control_plane", "workers"),
             "members": addresses("control_plane", "workers", "etcd"),
             "pods": [str(text) for text in values.get("pod_cidrs") or ()],
-            "bgp_peers": [*peers, *mesh],
+            "bgp_peers": [str(text) for text in values.get("bgp_sessions") or ()],
+            "routers": [str(peer["address"]) for peer in values.get("bgp_peers") or ()],
         },
         features=features({**values, "registry_here": here}),
         ssh_port=int(values.get("ssh_port") or 22),

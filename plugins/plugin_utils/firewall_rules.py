@@ -64,6 +64,18 @@ def firewall_knows_the_balancer(view: View) -> Iterator[Problem]:
 
 
 @rule
+def firewall_sees_node_ports(view: View) -> Iterator[Problem]:
+    """eBPF programs at the interface rewrite a packet before netfilter has it."""
+    by_ebpf = view.common("cluster_calico_data_plane") == "ebpf" or view.common("cluster_kube_proxy_mode") == "none"
+    if not view.common("cluster_firewall") or not by_ebpf:
+        return
+    if not _all_of(view.common("cluster_firewall_node_port_cidrs") or []):
+        reason = "does not close node ports here: eBPF rewrites their packets before a firewall sees them"
+        fix = "restrict them with the network plugin (Cilium: nodePort.addresses, host policies), and say so with [0.0.0.0/0, '::/0']"
+        yield view.cluster_problem("cluster_firewall_node_port_cidrs", reason, fix, warning=True)
+
+
+@rule
 def firewall_rules(view: View) -> Iterator[Problem]:
     """The inventory's own rules: names that nftables takes, senders and groups that exist, and none that throws the administrators out."""
     seen: set[str] = set()

@@ -468,6 +468,7 @@ CASES: list[tuple[str, Break, str]] = [
     ("firewall_lets_admins_in", common(cluster_firewall=True), "let nobody in by ssh, not even the controller"),
     ("firewall_lets_admins_in", firewall(cluster_firewall_admin_cidrs=["::/0"]), "-> warning lets everybody try ssh"),
     ("firewall_knows_the_balancer", firewall(cluster_api_endpoint_mode="external", cluster_api_endpoint_address="192.0.2.99"), "-> warning health checks"),
+    ("firewall_sees_node_ports", firewall(cluster_calico_data_plane="ebpf"), "-> warning eBPF rewrites their packets before a firewall sees them"),
     ("firewall_rules", firewall(rule(sources=["pod"])), "is neither a network nor a name of senders"),
     ("firewall_rules", firewall(rule(groups=["worker"])), "is no group with hosts of the cluster"),
     ("firewall_rules", firewall(rule(), rule()), "is the name of two rules"),

@@ -31,6 +31,7 @@ VALUES: dict[str, Any] = {
     "firewall_admin_cidrs": ["198.51.100.0/24"],
     "pod_cidrs": ["10.244.0.0/16", "fd00:10::/64"],
     "bgp_peers": [{"address": "192.0.2.254", "as_number": 64601}],
+    "bgp_sessions": ["192.0.2.254"],
     "network_plugin": "calico",
     "kube_proxy_mode": "nftables",
     "load_balancer_mode": "calico_bgp",
@@ -140,11 +141,10 @@ PODS = {"pod", "pod6"}
         ("cp1", "tcp 10257", {}, set()),
         ("cp1", "tcp 10259", {}, set()),
         ("w1", "tcp 179", {}, {"router"}),
-        ("w1", "tcp 179", {"bgp_peers": []}, NODES),
-        ("w1", "tcp 179", {"bgp_topology": "route_reflectors"}, {"router"} | NODES),
-        ("w1", "tcp 179", {"bgp_topology": "none"}, set()),
+        ("w1", "tcp 179", {"bgp_sessions": ["192.0.2.12", "192.0.2.31"]}, {"cp", "worker"}),
+        ("w1", "tcp 179", {"bgp_sessions": []}, set()),
         ("w1", "tcp 179", {"network_plugin": "cilium"}, set()),
-        ("e1", "tcp 179", {"bgp_peers": []}, set()),
+        ("e1", "tcp 179", {}, set()),
         ("w1", "udp 4789", {"encapsulation": "vxlan_cross_subnet"}, NODES),
         ("w1", "udp 4789", {}, set()),
         ("w1", "udp 8472", {"network_plugin": "cilium", "encapsulation": "vxlan"}, NODES),
@@ -159,7 +159,7 @@ PODS = {"pod", "pod6"}
         ("w1", "tcp 7946", {"load_balancer_mode": "metallb_l2"}, NODES),
         ("w1", "udp 7946", {"load_balancer_mode": "metallb_bgp"}, NODES),
         ("w1", "udp 7946", {}, set()),
-        ("w1", "udp 3784", {"load_balancer_mode": "metallb_bgp", "load_balancer_bfd": {"receive_interval_ms": 300}}, {"router"}),
+        ("w1", "udp 3784", {"load_balancer_mode": "metallb_bgp", "load_balancer_bfd": {"detect_multiplier": 3}, "bgp_sessions": []}, {"router"}),
         ("w1", "udp 3784", {"load_balancer_mode": "metallb_bgp"}, set()),
         ("e1", "tcp 5000", {"bundle_registry": "http://192.0.2.21:5000"}, {"admin", "etcd"} | NODES),
         ("w1", "tcp 5000", {"bundle_registry": "http://192.0.2.21:5000"}, set()),
@@ -269,7 +269,7 @@ def test_nft_takes_it(host: str) -> None:
 
 def test_senders_and_features_of_the_table_exist() -> None:
     known = core.features(
-        {"network_plugin": "calico", "encapsulation": "vxlan", "wireguard": True, "typha_replicas": 1, "kube_proxy_mode": "x",
+        {"network_plugin": "calico", "encapsulation": "vxlan", "wireguard": True, "typha_replicas": 1, "bgp_sessions": ["x"], "kube_proxy_mode": "x",
          "api_endpoint_mode": "keepalived", "load_balancer_mode": "metallb_bgp", "load_balancer_bfd": {"x": 1}, "registry_here": True}
     ) | core.features({"network_plugin": "cilium", "encapsulation": "vxlan", "wireguard": True}) | core.features(
         {"network_plugin": "cilium", "encapsulation": "geneve"}
