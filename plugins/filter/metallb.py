@@ -38,6 +38,13 @@ def metallb_passwords(nodes: Mapping[str, Mapping[str, Any]], values: Mapping[st
         raise AnsibleFilterError(f"metallb_passwords: {error}") from error
 
 
+def metallb_sessions(
+    hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], control_plane: Sequence[str]
+) -> dict[str, list[str]]:
+    """The routers that each node's speaker has a session with."""
+    return metallb.sessions_of(hosts, control_plane, hostvars)
+
+
 def metallb_manifest(speaker: str) -> str:
     """Name of the bundle's file that a speaker is installed from."""
     return metallb.MANIFESTS[speaker]
@@ -58,4 +65,5 @@ class FilterModule:
             "metallb_manifest": metallb_manifest,
             "metallb_objects": metallb_objects,
             "metallb_passwords": metallb_passwords,
+            "metallb_sessions": metallb_sessions,
         }

@@ -1,19 +1,33 @@
 # Copyright: (c) 2026, the bare_metal.kubernetes maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Filter of the role probe; what it means is in plugin_utils/probe.py."""
+"""Filters of the role probe; what they mean is in plugin_utils/probe.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
+
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import probe
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.calico import CalicoError
 
 
-def probe_objects(image: str, external: bool) -> list[dict[str, Any]]:
-    """The objects of the probe workload of ``image`` (``name:tag``); ``external``: with a LoadBalancer address."""
-    return probe.objects(str(image), external=bool(external))
+def probe_objects(image: str, pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The objects of the probe workload of ``image`` (``name:tag``), with an address of each of ``pools``."""
+    try:
+        return probe.objects(str(image), pools)
+    except CalicoError as error:
+        raise AnsibleFilterError(f"probe_objects: {error}") from error
+
+
+def probed_pools(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """``{name, service, skipped}`` of each pool; ``skipped`` says why the probe has no address of it."""
+    return [
+        {"name": pool["name"], "service": probe.service_name(pool["name"]), "skipped": probe.not_probed(pool)}
+        for pool in pools
+    ]
 
 
 class FilterModule:
@@ -21,4 +35,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names of the filters."""
-        return {"probe_objects": probe_objects}
+        return {"probe_objects": probe_objects, "probed_pools": probed_pools}

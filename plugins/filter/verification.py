@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification import probe_targets
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification import outside_urls, probe_targets
 
 
 def verification_targets(cluster: Mapping[str, Any], domain: str) -> list[str]:
@@ -18,10 +18,9 @@ def verification_targets(cluster: Mapping[str, Any], domain: str) -> list[str]:
     return [target for asked in probe_targets(cluster, domain).values() for target in asked]
 
 
-def verification_load_balancer_url(cluster: Mapping[str, Any]) -> str:
-    """URL of the probe workload's LoadBalancer address, empty when it has none."""
-    service = next((entry for entry in cluster.get("services", []) if entry["external"]), None)
-    return f"http://{service['external']}:{service['port']}/" if service else ""
+def verification_load_balancer_urls(cluster: Mapping[str, Any]) -> dict[str, str]:
+    """``{"service address": URL}`` of every LoadBalancer address of the probe workload."""
+    return outside_urls(cluster)
 
 
 def registered(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], name: str, key: str) -> dict[str, Any]:
@@ -54,7 +53,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         return {
             "verification_targets": verification_targets,
-            "verification_load_balancer_url": verification_load_balancer_url,
+            "verification_load_balancer_urls": verification_load_balancer_urls,
             "registered": registered,
             "first_observation": first_observation,
             "host_values": host_values,

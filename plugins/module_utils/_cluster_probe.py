@@ -56,7 +56,7 @@ def pod_record(pod: Object) -> Record:
 
 
 def service_record(service: Object) -> Record:
-    """``{name, type, cluster_ip, port, external}`` of a Service; ``external`` is its first LoadBalancer address."""
+    """``{name, type, cluster_ip, port, externals, policy}`` of a Service; ``externals`` are its LoadBalancer addresses."""
     spec = service.get("spec") or {}
     ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
     return {
@@ -64,7 +64,20 @@ def service_record(service: Object) -> Record:
         "type": spec.get("type", ""),
         "cluster_ip": spec.get("clusterIP", ""),
         "port": (spec.get("ports") or [{}])[0].get("port", 0),
-        "external": ingress[0].get("ip", "") if ingress else "",
+        "externals": [entry["ip"] for entry in ingress if entry.get("ip")],
+        "policy": spec.get("externalTrafficPolicy", ""),
+    }
+
+
+def announcement_record(status: Object) -> Record:
+    """``{service, namespace, node, interfaces, peers}`` of MetalLB's ServiceL2Status or ServiceBGPStatus; the other kind's list is empty."""
+    said = status.get("status") or {}
+    return {
+        "service": said.get("serviceName", ""),
+        "namespace": said.get("serviceNamespace", ""),
+        "node": said.get("node", ""),
+        "interfaces": [entry.get("name", "") for entry in said.get("interfaces") or []],
+        "peers": list(said.get("peers") or []),
     }
 
 
@@ -74,14 +87,25 @@ def block_record(affinity: Object) -> Record:
     return {"node": spec.get("node", ""), "cidr": spec.get("cidr", ""), "state": spec.get("state", "")}
 
 
-def _blocks(api: KubeApi) -> list[Record]:
+def _custom(api: KubeApi, api_version: str, kind: str) -> list[Object]:
+    """Objects of a kind that another program's installation defines; none where it is not installed."""
     try:
-        found = api.list("crd.projectcalico.org/v1", "BlockAffinity")
+        return list(api.list(api_version, kind))
     except KubeApiError as exc:
         if exc.unreachable:
             raise
-        return []  # no such resource: Calico is not installed
+        return []
+
+
+def _blocks(api: KubeApi) -> list[Record]:
+    found = _custom(api, "crd.projectcalico.org/v1", "BlockAffinity")
     return [block_record(entry) for entry in found if (entry.get("spec") or {}).get("deleted") != "true"]
+
+
+def _announcements(api: KubeApi, namespace: str) -> list[Record]:
+    kinds = ("ServiceL2Status", "ServiceBGPStatus")
+    found = [announcement_record(entry) for kind in kinds for entry in _custom(api, "metallb.io/v1beta1", kind)]
+    return [entry for entry in found if entry["namespace"] == namespace]
 
 
 def observe_cluster(api: KubeApi, namespace: str) -> Record:
@@ -96,6 +120,7 @@ def observe_cluster(api: KubeApi, namespace: str) -> Record:
             pod_record(entry) for entry in api.list("v1", "Pod", namespace, labels="app.kubernetes.io/name=probe")
         ],
         "services": [service_record(entry) for entry in api.list("v1", "Service", namespace)],
+        "announcements": _announcements(api, namespace),
         "blocks": _blocks(api),
         "pending_requests": [
             entry["metadata"]["name"] for entry in requests if not (entry.get("status") or {}).get("conditions")

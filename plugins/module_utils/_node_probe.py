@@ -42,11 +42,21 @@ TRIES = 3
 PAUSE_SECONDS = 3.0
 
 
-def ask_url(url: str, timeout: float) -> Observation:
-    """Fetch a URL without checking the server's certificate; ``{ok, status, milliseconds, answer, error}``."""
+#: characters of an answer that are kept
+KEPT_CHARACTERS = 2000
+#: characters of a speaker's metrics that are read
+LONGEST_METRICS = 1 << 20
+SESSION_UP = re.compile(r'^metallb_bgp_session_up\{peer="([^"]+)"\} (\S+)$', re.MULTILINE)
+
+
+def ask_url(url: str, timeout: float, kept: int = KEPT_CHARACTERS) -> Observation:
+    """Fetch a URL without checking the server's certificate; ``{ok, status, milliseconds, answer, source, error}``.
+
+    ``source`` is this host's address that the connection was made from, ``answer`` the first ``kept`` characters.
+    """
     parts = urllib.parse.urlsplit(url)
     begun = time.monotonic()
-    status, answer, error = 0, "", ""
+    status, answer, source, error = 0, "", "", ""
     connection: http.client.HTTPConnection
     if parts.scheme == "https":
         context = ssl.create_default_context()
@@ -57,8 +67,9 @@ def ask_url(url: str, timeout: float) -> Observation:
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
     try:
         connection.request("GET", parts.path or "/")
+        source = connection.sock.getsockname()[0]
         response = connection.getresponse()
-        status, answer = response.status, response.read(65536).decode("utf-8", "replace")
+        status, answer = response.status, response.read(max(kept, 65536)).decode("utf-8", "replace")
         if status // 100 != 2:
             error = f"status {status}"
     except (OSError, http.client.HTTPException) as exc:
@@ -69,7 +80,8 @@ def ask_url(url: str, timeout: float) -> Observation:
         "ok": not error,
         "status": status,
         "milliseconds": round((time.monotonic() - begun) * 1000, 1),
-        "answer": answer[:2000],
+        "answer": answer[:kept],
+        "source": source,
         "error": error,
     }
 
@@ -201,6 +213,24 @@ def parse_frr_summary(summary: t.Mapping[str, t.Any]) -> dict[str, Observation]:
                 "as_number": peer.get("remoteAs", 0),
             }
     return found
+
+
+def parse_speaker(metrics: str) -> list[Observation]:
+    """Read the metrics of MetalLB's native speaker: ``[{peer, up}]``.
+
+    v0.15 counts a session by address when it is made and by address and port when it is up, so both series are one session.
+    """
+    found: dict[str, bool] = {}
+    for peer, value in SESSION_UP.findall(metrics):
+        address = peer.rpartition(":")[0] if re.search(r"[0-9.\]]:[0-9]+$", peer) and peer.count(":") == 1 else peer
+        found[address] = found.get(address, False) or float(value) == 1
+    return [{"peer": peer, "up": up} for peer, up in sorted(found.items())]
+
+
+def observe_speaker(url: str, timeout: float) -> Observation:
+    """Ask MetalLB's speaker on this host for its sessions."""
+    answer = ask_url(url, timeout, LONGEST_METRICS)
+    return {"sessions": parse_speaker(answer["answer"]) if answer["ok"] else [], "error": answer["error"]}
 
 
 def parse_addresses(text: str) -> list[str]:

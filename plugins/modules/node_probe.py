@@ -55,6 +55,10 @@ options:
     description: The nftables table that this host should have, to be compared with what is live and with what the next boot loads. Empty asks nothing.
     type: str
     default: ''
+  speaker_url:
+    description: URL of the metrics of MetalLB's speaker on this host, which say its BGP sessions; empty asks nothing.
+    type: str
+    default: ""
   timeout_seconds:
     description: Time limit of one question, in seconds.
     type: float
@@ -101,6 +105,7 @@ def main() -> None:
             "bgp": {"type": "bool", "default": False},
             "router": {"type": "bool", "default": False},
             "firewall": {"type": "str", "default": ""},
+            "speaker_url": {"type": "str", "default": ""},
             "timeout_seconds": {"type": "float", "default": 5.0},
         },
         supports_check_mode=True,
@@ -122,6 +127,8 @@ def main() -> None:
         observation["router"] = probe.observe_router()
     if asked["firewall"]:
         observation["firewall"] = probe.observe_firewall(asked["firewall"])
+    if asked["speaker_url"]:
+        observation["speaker"] = probe.observe_speaker(asked["speaker_url"], asked["timeout_seconds"])
     module.exit_json(changed=False, observation=observation)
 
 

@@ -30,9 +30,9 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.metallb impo
     HOST_NAME_LABEL,
     IMAGES,
     SPEAKING_MODES,
+    has_speaker,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.node_registration import (
-    CONTROL_PLANE_TAINT,
     EXCLUDE_LABEL,
     registration,
 )
@@ -82,14 +82,6 @@ def labels_of(view: View, host: Host) -> dict[str, str]:
     return {HOST_NAME_LABEL: host.name, "kubernetes.io/os": "linux", **labels}
 
 
-def _has_speaker(view: View, host: Host) -> bool:
-    """Upstream's DaemonSet tolerates the taint of control planes and no other."""
-    return all(
-        taint["effect"] == "PreferNoSchedule" or taint["key"] == CONTROL_PLANE_TAINT["key"]
-        for taint in view.value(host, "cluster_node_taints") or ()
-    )
-
-
 def announcers(view: View, pool: Pool, mode: str) -> list[Host]:
     """The nodes that announce a pool."""
     labels = {host.name: labels_of(view, host) for host in view.nodes}
@@ -97,7 +89,10 @@ def announcers(view: View, pool: Pool, mode: str) -> list[Host]:
     if mode not in SPEAKING_MODES:
         return able
     return [
-        host for host in able if _has_speaker(view, host) and selected(pool.get("node_selectors"), labels[host.name])
+        host
+        for host in able
+        if has_speaker(view.value(host, "cluster_node_taints"))
+        and selected(pool.get("node_selectors"), labels[host.name])
     ]
 
 

@@ -25,7 +25,12 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.calico impor
     parse,
     with_images,
 )
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.node_registration import EXCLUDE_LABEL, RACK_LABEL
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.node_registration import (
+    CONTROL_PLANE_TAINT,
+    EXCLUDE_LABEL,
+    RACK_LABEL,
+    registrations,
+)
 
 NAMESPACE = "metallb-system"
 API = "metallb.io/v1beta1"
@@ -152,6 +157,28 @@ def bgp_advertisement(pool: Pool, routers: Mapping[str, Sequence[str]]) -> Objec
         "peers": sorted(name for address in wanted for name in routers.get(address, ())),
     }
     return _custom("BGPAdvertisement", pool.name, _present(spec))
+
+
+# --- who speaks
+
+
+def has_speaker(taints: Iterable[Mapping[str, Any]] | None) -> bool:
+    """Does the speaker run on a node? Upstream's DaemonSet tolerates the taint of control planes and no other."""
+    return all(
+        taint["effect"] == "PreferNoSchedule" or taint["key"] == CONTROL_PLANE_TAINT["key"] for taint in taints or ()
+    )
+
+
+def sessions_of(
+    hosts: Iterable[str], control_plane: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[str]]:
+    """The routers that each node's speaker has a session with in ``metallb_bgp``: ``{node: [address]}``; nodes without any are left out."""
+    found: dict[str, list[str]] = {}
+    for host, metadata in registrations(hosts, control_plane, hostvars, calico=False).items():
+        routers = [str(ipaddress.ip_address(peer["address"])) for peer in hostvars[host].get("cluster_bgp_peers") or ()]
+        if routers and EXCLUDE_LABEL not in metadata["labels"] and has_speaker(metadata["taints"]):
+            found[host] = routers
+    return found
 
 
 # --- sessions

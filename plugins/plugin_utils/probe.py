@@ -1,20 +1,34 @@
 # Copyright: (c) 2026, the bare_metal.kubernetes maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The probe workload: one tiny echo server on every node, behind a ClusterIP and (when there are pools) a LoadBalancer
-address.
+"""The probe workload: one tiny echo server on every node, behind a ClusterIP and an address of each LoadBalancer pool.
+
+An address has two Services that share it (metallb.io/allow-shared-ip: other ports, the same pods): one with ``externalTrafficPolicy: Cluster``,
+which proves the way to any node, and one with ``Local``, to whose pods the client's address has to come.
 """
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._label_selectors import selected
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.calico import cidrs_of
 
 Object = dict[str, Any]
 
 NAMESPACE = "bare-metal-system"
 NAME = "probe"
-EXTERNAL_NAME = "probe-external"
 PORT = 8080
+# Ports of the two Services on a pool's address.
+CLUSTER_PORT, LOCAL_PORT = 80, 8080
+POOL_ANNOTATION = "metallb.io/address-pool"
+SHARING_ANNOTATION = "metallb.io/allow-shared-ip"
+# A smaller pool is somebody's with few Services: the probe would take what they need.
+LEAST_ADDRESSES = 4
+LONGEST_LABEL = 63
 LABELS = {"app.kubernetes.io/name": NAME}
 # Anybody but root; the image has no users of its own.
 NOBODY = 65534
@@ -53,25 +67,73 @@ def _pod(image: str) -> Object:
     }
 
 
-def _service(name: str, kind: str) -> Object:
-    spec: Object = {
-        "type": kind,
-        "selector": LABELS,
-        "ipFamilyPolicy": "PreferDualStack",
-        "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": "http"}],
-    }
-    if kind == "LoadBalancer":
-        spec["externalTrafficPolicy"] = "Cluster"
+def not_probed(pool: Mapping[str, Any]) -> str:
+    """Why a pool (an entry of ``cluster_load_balancer_pools``) gives the probe no address; empty when it does."""
+    namespaces, selectors = pool.get("namespaces") or [], pool.get("namespace_selectors") or []
+    own = {"kubernetes.io/metadata.name": NAMESPACE}
+    if (namespaces or selectors) and NAMESPACE not in namespaces and not (selectors and selected(selectors, own)):
+        return f"it is for other namespaces than {NAMESPACE}"
+    if not selected(pool.get("service_selectors"), LABELS):
+        return "its service_selectors do not select the probe"
+    networks = [ipaddress.ip_network(cidr) for text in pool["addresses"] for cidr in cidrs_of(str(text))]
+    for family in families(pool):
+        count = sum(network.num_addresses for network in networks if network.version == family)
+        if count < LEAST_ADDRESSES:
+            return (
+                f"it has {count} IPv{family} address{'es' if count > 1 else ''}: the probe leaves them to its Services"
+            )
+    return ""
+
+
+def families(pool: Mapping[str, Any]) -> list[int]:
+    """The families of a pool's addresses."""
+    return sorted({ipaddress.ip_network(cidr).version for text in pool["addresses"] for cidr in cidrs_of(str(text))})
+
+
+def service_name(pool: str) -> str:
+    """The Service of a pool: its name is a DNS label, a pool's may have dots and be longer."""
+    plain = f"{NAME}-{pool}"
+    if "." not in plain and len(f"{plain}-local") <= LONGEST_LABEL:
+        return plain
+    return f"{NAME}-{hashlib.sha256(pool.encode()).hexdigest()[:16]}"
+
+
+def _service(name: str, kind: str, port: int, families_policy: Object, more: Object | None = None) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "namespace": NAMESPACE, "labels": LABELS},
-        "spec": spec,
+        "spec": {
+            "type": kind,
+            "selector": LABELS,
+            **families_policy,
+            "ports": [{"name": "http", "port": port, "protocol": "TCP", "targetPort": "http"}],
+            **(more or {}),
+        },
     }
 
 
-def objects(image: str, *, external: bool) -> list[Object]:
-    """The probe workload of ``image`` (``name:tag``); ``external``: with a LoadBalancer address."""
+def pool_services(pool: Mapping[str, Any]) -> list[Object]:
+    """Both Services of a pool; none when it is not probed."""
+    if not_probed(pool):
+        return []
+    name, found = service_name(pool["name"]), families(pool)
+    policy: Object = (
+        {"ipFamilyPolicy": "RequireDualStack"}
+        if len(found) > 1
+        else {"ipFamilyPolicy": "SingleStack", "ipFamilies": [f"IPv{found[0]}"]}
+    )
+    services = [
+        _service(name, "LoadBalancer", CLUSTER_PORT, policy, {"externalTrafficPolicy": "Cluster"}),
+        _service(f"{name}-local", "LoadBalancer", LOCAL_PORT, policy, {"externalTrafficPolicy": "Local"}),
+    ]
+    for service in services:
+        service["metadata"]["annotations"] = {POOL_ANNOTATION: pool["name"], SHARING_ANNOTATION: name}
+    return services
+
+
+def objects(image: str, pools: Sequence[Mapping[str, Any]]) -> list[Object]:
+    """The probe workload of ``image`` (``name:tag``), with an address of each of ``pools``."""
     level = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": level}},
@@ -85,6 +147,6 @@ def objects(image: str, *, external: bool) -> list[Object]:
                 "template": {"metadata": {"labels": LABELS}, "spec": _pod(image)},
             },
         },
-        _service(NAME, "ClusterIP"),
-        *([_service(EXTERNAL_NAME, "LoadBalancer")] if external else []),
+        _service(NAME, "ClusterIP", CLUSTER_PORT, {"ipFamilyPolicy": "PreferDualStack"}),
+        *(service for pool in pools for service in pool_services(pool)),
     ]

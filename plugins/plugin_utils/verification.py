@@ -22,6 +22,7 @@ class Wanted:
     """What the inventory says that should be there.
 
     ``nodes``, ``control_plane``, ``etcd``, ``routers``: addresses by host name. ``bgp_peers``: router addresses by node (empty: a full mesh, or no BGP).
+    ``load_balancer``: the mode. ``pools``: ``{name, service, skipped}`` of each pool. ``speakers``: router addresses of MetalLB's speaker by node.
     """
 
     nodes: Mapping[str, str]
@@ -33,7 +34,9 @@ class Wanted:
     outside: Sequence[str] = ()
     bgp_peers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     network_plugin: str = "calico"
-    load_balancer: bool = True
+    load_balancer: str = "calico_bgp"
+    pools: Sequence[Mapping[str, str]] = ()
+    speakers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     certificate_days: float = 30.0
     firewall: bool = False
 
@@ -276,25 +279,128 @@ def judge_pod_answers(
     return rows
 
 
+def outside_urls(cluster: Observation) -> dict[str, str]:
+    """What hosts outside are to ask: ``{"service address": URL}`` of every LoadBalancer address of the probe workload."""
+    return {
+        _url_key(service, address): f"http://{f'[{address}]' if ':' in address else address}:{service['port']}/"
+        for service in cluster.get("services", [])
+        for address in service["externals"]
+    }
+
+
+def _url_key(service: Observation, address: str) -> str:
+    return f"{service['name']} {address}"
+
+
 def judge_outside(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation]) -> list[Row]:
-    """The probe workload answers on its LoadBalancer address to hosts outside the cluster."""
-    external = next((s["external"] for s in cluster["services"] if s["external"]), "")
-    if not external:
-        return [_row("load balancer", "address", "the probe's LoadBalancer Service has no address")]
-    if not wanted.outside:
-        return [Row("load balancer", external, "skipped", "no host in the group 'outside' to ask from")]
+    """The probe workload answers hosts outside the cluster on an address of each pool, and where nothing has to hide it sees their address."""
     rows = []
-    for host in sorted(wanted.outside):
-        seen, problem = _seen(hosts, host, "urls")
-        answer = seen.get("load_balancer", {"ok": False, "error": "was not asked"}) if not problem else {}
-        told = ""
-        if not problem and answer["ok"]:
-            try:
-                told = str(json.loads(answer["answer"]).get("node", ""))
-            except ValueError:
-                answer = {"ok": False, "error": "answered, but not as the probe workload does"}
-        problem = problem or ("" if answer["ok"] else f"{external} does not answer: {answer['error']}")
-        rows.append(_row("load balancer", f"{external} from {host}", problem, f"answered by a pod on {told}"))
+    for pool in wanted.pools:
+        if pool["skipped"]:
+            rows.append(Row("load balancer", pool["name"], "skipped", pool["skipped"]))
+            continue
+        services = [s for s in cluster["services"] if s["name"] in (pool["service"], f"{pool['service']}-local")]
+        for service in services:
+            rows += _judge_service(wanted, cluster, hosts, pool["name"], service)
+        if not services:
+            rows.append(_row("load balancer", pool["name"], "the probe workload has no Service for this pool"))
+    return rows
+
+
+def _judge_service(
+    wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation], pool: str, service: Observation
+) -> list[Row]:
+    local = service["policy"] == "Local"
+    check = "client address" if local else "load balancer"
+    if not service["externals"]:
+        return [_row(check, pool, f"the probe's Service {service['name']} has no address")]
+    rows = []
+    for address in service["externals"]:
+        if not wanted.outside:
+            why = "no host in the group 'outside' to ask from"
+            rows.append(Row(check, f"{address} of {pool}", "skipped", why))
+        for host in sorted(wanted.outside):
+            seen, problem = _seen(hosts, host, "urls")
+            answer = {} if problem else seen.get(_url_key(service, address), {"ok": False, "error": "was not asked"})
+            problem = problem or ("" if answer["ok"] else f"{address} does not answer: {answer['error']}")
+            told: Mapping[str, Any] = {}
+            if not problem:
+                told = _told(answer["answer"])
+                problem = "" if told else f"{address} answers, but not as the probe workload does"
+            detail = f"answered by a pod on {told.get('node', '')}"
+            if local and not problem:
+                problem, detail = _client_seen(wanted, cluster, str(told.get("client", "")), answer["source"])
+            rows.append(_row(check, f"{address} of {pool} from {host}", problem, detail))
+    return rows
+
+
+def _told(answer: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        return {}
+    return found if isinstance(found, Mapping) and "node" in found else {}
+
+
+def _client_seen(wanted: Wanted, cluster: Observation, client: str, source: str) -> tuple[str, str]:
+    """What is wrong with the client that a pod saw, and what is right. A router between may translate, the cluster may not."""
+    if client == source:
+        return "", f"the pod sees the client's own address {client}"
+    try:
+        seen = ipaddress.ip_address(client)
+    except ValueError:
+        return f"the pod sees no address but '{client}'", ""
+    blocks = [ipaddress.ip_network(block["cidr"]) for block in cluster["blocks"]]
+    owner = next((f"{name}'s" for name, address in wanted.nodes.items() if address == client), "")
+    owner = owner or ("a pod network's" if any(seen in block for block in blocks) else "")
+    if owner:
+        return f"the pod sees {client}, {owner} address, not the client's {source}", ""
+    return "", f"the pod sees {client} for the client's {source}: translated outside the cluster"
+
+
+def judge_announcers(wanted: Wanted, cluster: Observation) -> list[Row]:
+    """MetalLB's speakers say themselves which of them announce the probe's addresses."""
+    rows = []
+    for pool in wanted.pools:
+        if pool["skipped"]:
+            continue
+        found = [entry for entry in cluster["announcements"] if entry["service"] == pool["service"]]
+        words = [
+            f"{entry['node']}{' on ' + ', '.join(entry['interfaces']) if entry['interfaces'] else ''}"
+            f"{' to ' + ', '.join(entry['peers']) if entry['peers'] else ''}"
+            for entry in sorted(found, key=lambda entry: str(entry["node"]))
+        ]
+        strangers = sorted({entry["node"] for entry in found} - set(wanted.nodes))
+        problem = "" if found else "no speaker says that it announces it"
+        if strangers:
+            problem = f"announced from {', '.join(strangers)}, which the inventory does not have"
+        if wanted.load_balancer == "metallb_l2" and len(found) > 1:
+            problem = f"{len(found)} nodes answer for one address: {', '.join(words)}"
+        rows.append(_row("announced by", pool["name"], problem, "; ".join(words)))
+    return rows
+
+
+def judge_speakers(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row]:
+    """Every session of MetalLB's speakers is up, on the node and, where the router can be asked, there too."""
+    rows = []
+    for host in sorted(wanted.speakers):
+        seen, problem = _seen(hosts, host, "speaker")
+        up = {session["peer"] for session in seen.get("sessions", []) if session["up"]}
+        problems = [problem] if problem else []
+        problems += (
+            [] if problem else [f"session with {peer} is not up" for peer in wanted.speakers[host] if peer not in up]
+        )
+        rows.append(_row("speaker", host, "; ".join(problems), f"{len(wanted.speakers[host])} sessions up"))
+    for router, addresses in sorted(_router_addresses(wanted, hosts).items()):
+        expected = sorted(host for host, peers in wanted.speakers.items() if set(peers) & addresses)
+        seen, problem = _seen(hosts, router, "router")
+        neighbours = seen.get("neighbours", {})
+        problems = [problem] if problem else []
+        for host in () if problem else expected:
+            state = neighbours.get(wanted.nodes[host], {}).get("state", "not there")
+            problems += [] if state == "Established" else [f"{host} ({wanted.nodes[host]}) is {state}"]
+        detail = f"{len(expected)} of {len(expected)} speakers Established"
+        rows.append(_row("speaker router", router, "; ".join(problems), detail))
     return rows
 
 
@@ -322,14 +428,17 @@ def judge(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation]
     if wanted.firewall:
         rows += judge_firewall(wanted, hosts)
     if wanted.network_plugin == "calico":
-        if any(wanted.bgp_peers.values()):
+        if any(wanted.bgp_peers.values()) and wanted.load_balancer != "metallb_bgp":
             rows += judge_bgp(wanted, hosts)
         if not cluster.get("error"):
             rows += judge_blocks(wanted, cluster, hosts)
     if wanted.network_plugin != "none" and not cluster.get("error"):
         rows += judge_pod_answers(wanted, hosts, probe_targets(cluster, domain))
-        if wanted.load_balancer:
-            rows += judge_outside(wanted, cluster, hosts)
+        rows += judge_outside(wanted, cluster, hosts)
+        if wanted.load_balancer in ("metallb_l2", "metallb_bgp"):
+            rows += judge_announcers(wanted, cluster)
+    if wanted.load_balancer == "metallb_bgp":
+        rows += judge_speakers(wanted, hosts)
     return rows
 
 

@@ -196,7 +196,8 @@ def test_a_slow_disk_is_named_and_refused_until_it_is_fast(bare: None, inventory
 def test_the_first_run_makes_a_whole_cluster(cluster: runner.Run) -> None:
     assert cluster.rc == 0, cluster.output
     assert ", 0 failed" in cluster.output
-    assert re.search(rf"load balancer +{OCTETS}\.1\.2\d\d from client +ok", cluster.output), cluster.output
+    assert re.search(rf"load balancer +{OCTETS}\.1\.2\d\d of default from client +ok", cluster.output), cluster.output
+    assert re.search(r"announced by +default +ok +server\d on eth0", cluster.output), cluster.output
 
 
 def test_one_server_has_the_address_and_clients_use_it(cluster: runner.Run) -> None:

@@ -45,7 +45,7 @@ ASK_MODE = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:10249/
 
 def switched(*arguments: str) -> list[Felt]:
     inside = f"http://{address_of('probe', '{.spec.clusterIP}')}/"
-    outside = f"http://{address_of('probe-external', '{.status.loadBalancer.ingress[0].ip}')}/"
+    outside = f"http://{address_of('probe-public', '{.status.loadBalancer.ingress[0].ip}')}/"
     with steady_from(("bmk-worker1", inside), ("bmk-worker2", inside), ("bmk-client", outside)) as felt:
         run = runner.play("site", *arguments)
     assert run.rc == 0, run.output

@@ -10,7 +10,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.filter.verification impor
     first_observation,
     host_values,
     registered,
-    verification_load_balancer_url,
+    verification_load_balancer_urls,
     verification_targets,
 )
 
@@ -45,4 +45,4 @@ def test_values_of_hosts_with_a_default() -> None:
 
 def test_without_an_api_nothing_is_asked() -> None:
     assert verification_targets({"error": "refused"}, "cluster.local") == []
-    assert verification_load_balancer_url({"error": "refused"}) == ""
+    assert verification_load_balancer_urls({"error": "refused"}) == {}

@@ -68,21 +68,34 @@ def test_workload(kind: str, workload: dict[str, t.Any], wanted: int, ready: int
 def test_pod_and_service_of_the_bare_least() -> None:
     meta = {"metadata": {"name": "x"}}
     assert core.pod_record(meta) == {"name": "x", "node": "", "address": "", "ready": False}
-    assert core.service_record(meta) == {"name": "x", "type": "", "cluster_ip": "", "port": 0, "external": ""}
+    assert core.service_record(meta) == {
+        "name": "x",
+        "type": "",
+        "cluster_ip": "",
+        "port": 0,
+        "externals": [],
+        "policy": "",
+    }
 
 
 def test_service_with_an_address() -> None:
     service = {
         "metadata": {"name": "echo"},
-        "spec": {"type": "LoadBalancer", "clusterIP": "10.96.0.20", "ports": [{"port": 80}, {"port": 443}]},
-        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.240"}]}},
+        "spec": {
+            "type": "LoadBalancer",
+            "clusterIP": "10.96.0.20",
+            "ports": [{"port": 80}, {"port": 443}],
+            "externalTrafficPolicy": "Local",
+        },
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.240"}, {"hostname": "x"}, {"ip": "2001:db8::1"}]}},
     }
     expected = {
         "name": "echo",
         "type": "LoadBalancer",
         "cluster_ip": "10.96.0.20",
         "port": 80,
-        "external": "192.0.2.240",
+        "externals": ["192.0.2.240", "2001:db8::1"],
+        "policy": "Local",
     }
     assert core.service_record(service) == expected
 
@@ -115,6 +128,21 @@ def test_observe() -> None:
                 {"spec": {"node": "w1", "cidr": "10.244.0.0/24", "state": "confirmed", "deleted": "false"}},
                 {"spec": {"node": "w2", "cidr": "10.244.1.0/24", "deleted": "true"}},
             ],
+            "ServiceL2Status": [
+                {
+                    "status": {
+                        "serviceName": "a",
+                        "serviceNamespace": "probes",
+                        "node": "w1",
+                        "interfaces": [{"name": "eth0"}],
+                    }
+                },
+                {"status": {"serviceName": "b", "serviceNamespace": "web", "node": "w1"}},
+            ],
+            "ServiceBGPStatus": [
+                {"status": {"serviceName": "c", "serviceNamespace": "probes", "node": "w2", "peers": ["tor"]}},
+                {},
+            ],
             "CertificateSigningRequest": [
                 {"metadata": {"name": "waits"}},
                 {"metadata": {"name": "approved"}, "status": {"conditions": [{"type": "Approved"}]}},
@@ -125,6 +153,10 @@ def test_observe() -> None:
     assert [node["name"] for node in seen["nodes"]] == ["w1"]
     assert [workload["name"] for workload in seen["workloads"]] == ["d"]
     assert seen["blocks"] == [{"node": "w1", "cidr": "10.244.0.0/24", "state": "confirmed"}]
+    assert seen["announcements"] == [
+        {"service": "a", "namespace": "probes", "node": "w1", "interfaces": ["eth0"], "peers": []},
+        {"service": "c", "namespace": "probes", "node": "w2", "interfaces": [], "peers": ["tor"]},
+    ]
     assert seen["pending_requests"] == ["waits"]
     # Only the probe's own pods are read: a large cluster has very many.
     assert ("Pod", "probes", "app.kubernetes.io/name=probe") in api.asked

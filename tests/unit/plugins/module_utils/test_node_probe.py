@@ -10,10 +10,12 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _node
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._node_probe import (
     ask_urls,
     observe_firewall,
+    observe_speaker,
     parse_addresses,
     parse_end_date,
     parse_etcd,
     parse_frr_summary,
+    parse_speaker,
 )
 
 
@@ -79,3 +81,20 @@ def test_the_firewall_is_compared_as_a_run_would(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(_node_firewall, "canonical", refuses)
     assert observe_firewall("text")["error"] == "nft refuses the table"
+def test_sessions_of_a_speaker_are_counted_once() -> None:
+    """v0.15.2 makes a series by address when a session begins and one by address and port when it is up."""
+    metrics = """# HELP metallb_bgp_session_up BGP session state (1 is up, 0 is down)
+# TYPE metallb_bgp_session_up gauge
+metallb_bgp_session_up{peer="10.0.1.254"} 0
+metallb_bgp_session_up{peer="10.0.1.254:179"} 1
+metallb_bgp_session_up{peer="10.0.2.254"} 0
+metallb_bgp_session_up{peer="10.0.2.254:1179"} 0
+metallb_bgp_announced_prefixes_total{peer="10.0.1.254:179"} 2
+"""
+    assert parse_speaker(metrics) == [{"peer": "10.0.1.254", "up": True}, {"peer": "10.0.2.254", "up": False}]
+    assert parse_speaker("") == []
+
+
+def test_a_speaker_that_does_not_answer_is_an_observation() -> None:
+    assert observe_speaker("http://127.0.0.1:1/metrics", 2.0)["sessions"] == []
+    assert observe_speaker("http://127.0.0.1:1/metrics", 2.0)["error"]

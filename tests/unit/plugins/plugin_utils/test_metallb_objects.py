@@ -231,3 +231,16 @@ def test_another_manifest_is_refused(text: str, words: str) -> None:
 def test_an_image_that_the_bundle_lacks_is_named() -> None:
     with pytest.raises(metallb.MetallbError, match="'metallb/controller', which the bundle does not have"):
         metallb.objects(TEXT, "calico_bgp", {}, POOLS)
+
+
+def test_nodes_that_speak() -> None:
+    router = [{"address": "10.0.1.254", "as_number": 64601}]
+    hostvars: dict[str, dict[str, t.Any]] = {
+        "cp1": {"cluster_bgp_peers": router},
+        "cp2": {"cluster_bgp_peers": router, "cluster_node_taints": []},
+        "gpu": {"cluster_bgp_peers": router, "cluster_node_taints": [{"key": "gpu", "effect": "NoSchedule"}]},
+        "w1": {"cluster_bgp_peers": [*router, {"address": "10.0.2.254", "as_number": 64602}]},
+        "w2": {},
+    }
+    expected = {"cp2": ["10.0.1.254"], "w1": ["10.0.1.254", "10.0.2.254"]}
+    assert metallb.sessions_of(hostvars, ["cp1", "cp2"], hostvars) == expected

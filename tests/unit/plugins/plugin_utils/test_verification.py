@@ -13,6 +13,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification
     as_data,
     judge,
     judge_firewall,
+    outside_urls,
     probe_targets,
     table,
 )
@@ -28,6 +29,12 @@ WANTED = Wanted(
     pods_per_node={name: 110 for name in NODES},
     routers={"tor1": "10.0.0.1"},
     outside=["client"],
+    load_balancer="metallb_bgp",
+    pools=[
+        {"name": "public", "service": "probe-public", "skipped": ""},
+        {"name": "tiny", "service": "probe-tiny", "skipped": "it has 1 IPv4 address"},
+    ],
+    speakers={"worker1": ["10.0.1.253"]},
     bgp_peers={name: ["10.0.1.254"] for name in NODES},
 )
 
@@ -50,14 +57,34 @@ def cluster() -> dict[str, Any]:
         "workloads": [{"kind": "Deployment", "namespace": "kube-system", "name": "coredns", "wanted": 2, "ready": 2}],
         "pods": [{"name": f"probe-{n}", "node": n, "address": a, "ready": True} for n, a in PODS.items()],
         "services": [
-            {"name": "probe", "type": "ClusterIP", "cluster_ip": "10.96.0.7", "port": 80, "external": ""},
             {
-                "name": "probe-external",
-                "type": "LoadBalancer",
-                "cluster_ip": "10.96.0.8",
+                "name": "probe",
+                "type": "ClusterIP",
+                "cluster_ip": "10.96.0.7",
                 "port": 80,
-                "external": "10.9.0.1",
+                "externals": [],
+                "policy": "",
             },
+            *(
+                {
+                    "name": name,
+                    "type": "LoadBalancer",
+                    "cluster_ip": "10.96.0.8",
+                    "port": port,
+                    "externals": ["10.9.0.1"],
+                    "policy": policy,
+                }
+                for name, port, policy in (("probe-public", 80, "Cluster"), ("probe-public-local", 8080, "Local"))
+            ),
+        ],
+        "announcements": [
+            {
+                "service": "probe-public",
+                "namespace": "bare-metal-system",
+                "node": "worker1",
+                "interfaces": [],
+                "peers": ["tor"],
+            }
         ],
         "blocks": [{"node": n, "cidr": c, "state": "confirmed"} for n, c in BLOCKS.items()],
         "pending_requests": [],
@@ -88,6 +115,7 @@ def hosts() -> dict[str, Any]:
                 "error": "",
             },
             "bgp": {"sessions": [{"neighbor": "10.0.1.254", "state": "Established"}], "error": ""},
+            "speaker": {"sessions": [{"peer": "10.0.1.253", "up": True}], "error": ""},
             "routes": {
                 "routes": [
                     {"destination": c, "kind": "blackhole" if owner == name else "unicast"}
@@ -100,24 +128,40 @@ def hosts() -> dict[str, Any]:
         "urls": {},
         "router": {
             "neighbours": {a: {"state": "Established"} for a in NODES.values()},
-            "addresses": ["10.0.1.254"],
+            "addresses": ["10.0.1.254", "10.0.1.253"],
             "error": "",
         },
     }
     found["client"] = {
-        "urls": {"load_balancer": {"ok": True, "answer": '{"node": "cp2"}', "milliseconds": 2.0, "error": ""}}
+        "urls": {
+            f"{service} 10.9.0.1": {
+                "ok": True,
+                "answer": '{"node": "cp2", "client": "10.7.7.7"}',
+                "source": "10.7.7.7",
+                "milliseconds": 2.0,
+                "error": "",
+            }
+            for service in ("probe-public", "probe-public-local")
+        }
     }
     return found
 
 
+# In one cluster only one of them speaks; here each judge has something to judge.
+CALICO = replace(WANTED, load_balancer="calico_bgp")
+
+
 def failures(seen_cluster: dict[str, Any], seen_hosts: dict[str, Any]) -> set[tuple[str, str]]:
     return {
-        (r.check, r.subject) for r in judge(WANTED, seen_cluster, seen_hosts, "cluster.local") if r.result == "failed"
+        (r.check, r.subject)
+        for wanted in (WANTED, CALICO)
+        for r in judge(wanted, seen_cluster, seen_hosts, "cluster.local")
+        if r.result == "failed"
     }
 
 
 def test_a_healthy_cluster_has_no_failed_row() -> None:
-    rows = judge(WANTED, cluster(), hosts(), "cluster.local")
+    rows = [row for wanted in (WANTED, CALICO) for row in judge(wanted, cluster(), hosts(), "cluster.local")]
     assert failures(cluster(), hosts()) == set()
     assert {row.check for row in rows} == {
         "nodes",
@@ -133,7 +177,13 @@ def test_a_healthy_cluster_has_no_failed_row() -> None:
         "dns",
         "cluster ip",
         "load balancer",
+        "client address",
+        "announced by",
+        "speaker",
+        "speaker router",
     }
+    (skipped,) = {row for row in rows if row.result == "skipped"}
+    assert (skipped.check, skipped.subject, skipped.detail) == ("load balancer", "tiny", "it has 1 IPv4 address")
 
 
 def _answer(observed: dict[str, Any], host: str, start: str) -> dict[str, Any]:
@@ -188,16 +238,53 @@ BREAKS: list[tuple[str, Callable[[dict[str, Any], dict[str, Any]], object], set[
     ),
     (
         "load balancer silent",
-        lambda c, h: h["client"]["urls"]["load_balancer"].update(ok=False, error="timeout"),
-        {("load balancer", "10.9.0.1 from client")},
+        lambda c, h: h["client"]["urls"]["probe-public 10.9.0.1"].update(ok=False, error="timeout"),
+        {("load balancer", "10.9.0.1 of public from client")},
     ),
     (
         "load balancer answered by something else",
-        lambda c, h: h["client"]["urls"]["load_balancer"].update(answer="<html>"),
-        {("load balancer", "10.9.0.1 from client")},
+        lambda c, h: h["client"]["urls"]["probe-public 10.9.0.1"].update(answer="<html>"),
+        {("load balancer", "10.9.0.1 of public from client")},
     ),
-    ("no external address", lambda c, h: c["services"][1].update(external=""), {("load balancer", "address")}),
-    ("router not reached", lambda c, h: h.pop("tor1"), {("bgp router", "tor1")}),
+    (
+        "load balancer not asked",
+        lambda c, h: h["client"]["urls"].pop("probe-public 10.9.0.1"),
+        {("load balancer", "10.9.0.1 of public from client")},
+    ),
+    ("no external address", lambda c, h: c["services"][1].update(externals=[]), {("load balancer", "public")}),
+    ("no service", lambda c, h: c.update(services=c["services"][:1]), {("load balancer", "public")}),
+    (
+        "client hidden behind a node",
+        lambda c, h: h["client"]["urls"]["probe-public-local 10.9.0.1"].update(
+            answer='{"node": "cp2", "client": "10.0.2.1"}'
+        ),
+        {("client address", "10.9.0.1 of public from client")},
+    ),
+    (
+        "client hidden behind a pod network",
+        lambda c, h: h["client"]["urls"]["probe-public-local 10.9.0.1"].update(
+            answer='{"node": "cp2", "client": "10.244.0.70"}'
+        ),
+        {("client address", "10.9.0.1 of public from client")},
+    ),
+    ("nobody announces", lambda c, h: c.update(announcements=[]), {("announced by", "public")}),
+    ("a stranger announces", lambda c, h: c["announcements"][0].update(node="old"), {("announced by", "public")}),
+    (
+        "speaker's session down",
+        lambda c, h: h["worker1"]["speaker"]["sessions"][0].update(up=False),
+        {("speaker", "worker1")},
+    ),
+    (
+        "speaker silent",
+        lambda c, h: h["worker1"]["speaker"].update(sessions=[], error="refused"),
+        {("speaker", "worker1")},
+    ),
+    (
+        "speaker unknown to the router",
+        lambda c, h: h["tor1"]["router"]["neighbours"].pop("10.0.1.2"),
+        {("speaker router", "tor1"), ("bgp router", "tor1")},
+    ),
+    ("router not reached", lambda c, h: h.pop("tor1"), {("bgp router", "tor1"), ("speaker router", "tor1")}),
 ]
 
 
@@ -226,12 +313,12 @@ def test_an_api_that_does_not_answer_still_gives_a_report() -> None:
 def test_without_an_outside_host_the_row_says_so() -> None:
     wanted = Wanted(**{**WANTED.__dict__, "outside": []})
     rows = [r for r in judge(wanted, cluster(), hosts(), "cluster.local") if r.check == "load balancer"]
-    assert [r.result for r in rows] == ["skipped"]
+    assert [r.result for r in rows] == ["skipped", "skipped"]
 
 
 def test_the_table_counts_and_the_data_is_plain() -> None:
     rows = judge(WANTED, cluster(), hosts(), "cluster.local")
-    assert f"{len(rows)} statements: {len(rows)} ok, 0 failed, 0 skipped" in table(rows)
+    assert f"{len(rows)} statements: {len(rows) - 1} ok, 0 failed, 1 skipped" in table(rows)
     assert as_data(rows)[0].keys() == {"check", "subject", "result", "detail"}
 
 
@@ -252,3 +339,30 @@ def test_the_firewall_is_judged_on_every_host_of_the_cluster_when_it_is_wanted()
     asked = [row.check for row in judge(wanted, cluster(), {}, "cluster.local")]
     assert asked.count("firewall") == len({*WANTED.nodes, *WANTED.etcd})
     assert "firewall" not in [row.check for row in judge(WANTED, cluster(), {}, "cluster.local")]
+def test_a_client_that_a_router_translates_is_not_the_clusters_fault() -> None:
+    seen = hosts()
+    seen["client"]["urls"]["probe-public-local 10.9.0.1"]["source"] = "192.168.1.5"
+    (row,) = [row for row in judge(CALICO, cluster(), seen, "cluster.local") if row.check == "client address"]
+    assert (row.result, row.detail) == (
+        "ok",
+        "the pod sees 10.7.7.7 for the client's 192.168.1.5: translated outside the cluster",
+    )
+
+
+def test_two_nodes_that_answer_for_one_address_are_a_fault() -> None:
+    seen = cluster()
+    seen["announcements"].append({**seen["announcements"][0], "node": "cp2"})
+    layer_2 = replace(WANTED, load_balancer="metallb_l2", speakers={})
+    failed = [row for row in judge(layer_2, seen, hosts(), "cluster.local") if row.result == "failed"]
+    assert [row.check for row in failed] == ["announced by"]
+    assert failed[0].detail.startswith("2 nodes answer for one address: cp2 to tor, worker1 to tor")
+
+
+def test_every_address_is_asked_of_both_families() -> None:
+    seen = cluster()
+    seen["services"][1]["externals"] = ["10.9.0.1", "2001:db8::1"]
+    assert outside_urls(seen) == {
+        "probe-public 10.9.0.1": "http://10.9.0.1:80/",
+        "probe-public 2001:db8::1": "http://[2001:db8::1]:80/",
+        "probe-public-local 10.9.0.1": "http://10.9.0.1:8080/",
+    }
