@@ -54,6 +54,16 @@ ANNOUNCING = {
 }
 # How the network plugin peers with the routers, by cluster_bgp_topology; in others its nodes have sessions with each other only, or none.
 TOPOLOGIES_WITH_ROUTERS = ("tor", "route_reflectors")
+# Options of a session in cluster_bgp_peers that MetalLB's speakers do not have.
+NO_SPEAKER_OPTIONS = (
+    "reachable_by",
+    "ttl_security",
+    "filters",
+    "allowed_own_as",
+    "max_restart_seconds",
+    "bfd",
+    "local_preference",
+)
 
 Pool = Mapping[str, Any]
 RULES: dict[str, Rule] = {}
@@ -307,8 +317,27 @@ def speaker_can(view: View) -> Iterator[Problem]:
         )
         fix = "remove it, or use cluster_load_balancer_mode: metallb_bgp with cluster_load_balancer_bgp_speaker: frr"
         yield view.cluster_problem("cluster_load_balancer_bfd", reason, fix)
+    if mode == "metallb_bgp":
+        yield from _session_options(view)
     if mode == "metallb_bgp" and speaker == "native":
         yield from _native_speaker(view)
+
+
+def _session_options(view: View) -> Iterator[Problem]:
+    for host, like in view.alike(view.nodes, "cluster_bgp_peers"):
+        for index, peer in enumerate(peers_of(view, host)):
+            for option in NO_SPEAKER_OPTIONS:
+                if not peer.get(option) or peer[option] == "0":
+                    continue
+                more = {
+                    "bfd": "; cluster_load_balancer_bfd is for all sessions",
+                    "local_preference": "; a pool has its own",
+                }
+                reason = f"is an option that MetalLB's speakers do not have{more.get(option, '')}"
+                problem = view.about(
+                    host, f"cluster_bgp_peers[{index}].{option}", reason, "leave it out", value=peer[option]
+                )
+                yield replace(problem, hosts=like)
 
 
 def _native_speaker(view: View) -> Iterator[Problem]:

@@ -87,7 +87,6 @@ class Router:
     rack: str
     port: int = DEFAULT_BGP_PORT
     password: str = ""
-    source: str = ""
 
 
 def pool_of(value: Mapping[str, Any]) -> Pool:
@@ -187,7 +186,7 @@ def sessions_of(
 def routers_of(nodes: Mapping[str, Mapping[str, Any]]) -> dict[Router, tuple[str, ...]]:
     """The routers of all nodes with the nodes that speak to each, in the order of racks and addresses.
 
-    :param nodes: ``{name: {rack, as_number, peers: [{address, as_number, port, password, source_address}]}}``; a peer's last three may be absent.
+    :param nodes: ``{name: {rack, as_number, peers: [{address, as_number, port, password}]}}``; a peer's last two may be absent.
     """
     users: dict[Router, list[str]] = {}
     for name, node in sorted(nodes.items()):
@@ -199,7 +198,6 @@ def routers_of(nodes: Mapping[str, Mapping[str, Any]]) -> dict[Router, tuple[str
                 str(node.get("rack") or ""),
                 int(peer.get("port") or DEFAULT_BGP_PORT),
                 str(peer.get("password") or ""),
-                str(peer.get("source_address") or ""),
             )
             users.setdefault(router, []).append(name)
     order = sorted(users, key=lambda router: (router.rack, router.address, router.own_as_number, users[router]))
@@ -242,7 +240,6 @@ def bgp_peers(
             "peerPort": router.port,
             "myASN": router.own_as_number,
             "holdTime": f"{hold_seconds}s",
-            "sourceAddress": router.source or None,
             "bfdProfile": BFD_PROFILE if bfd else None,
             "passwordSecret": {"name": secret_name(router.password), "namespace": NAMESPACE}
             if router.password

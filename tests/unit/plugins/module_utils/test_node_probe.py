@@ -81,6 +81,8 @@ def test_the_firewall_is_compared_as_a_run_would(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(_node_firewall, "canonical", refuses)
     assert observe_firewall("text")["error"] == "nft refuses the table"
+
+
 def test_sessions_of_a_speaker_are_counted_once() -> None:
     """v0.15.2 makes a series by address when a session begins and one by address and port when it is up."""
     metrics = """# HELP metallb_bgp_session_up BGP session state (1 is up, 0 is down)

@@ -388,6 +388,9 @@ CASES: list[tuple[str, Break, str]] = [
     ("speaker_can", both(dual, announced("metallb_bgp", addresses=["fd00:3::/120"])), "announces IPv4 only"),
     ("speaker_can", announced("metallb_bgp", communities=["large:1:2:3"]), "sends standard communities only"),
     ("speaker_can", announced("metallb_bgp", own("w1", cluster_bgp_peers=[{"address": "fd00:9::1", "as_number": 64601}])), "is IPv6: the native speaker"),
+    ("speaker_can", announced("metallb_bgp", own("w1", cluster_bgp_peers=[{"address": "10.77.1.254", "as_number": 64601, "ttl_security": 1}])),
+     "is an option that MetalLB's speakers do not have"),
+    ("calico_announces", both(no_peers, common(cluster_encapsulation="vxlan")), "cluster_bgp_topology: none gives it no BGP"),
     ("pool_routes", announced("metallb_bgp", aggregation_length=24), "192.0.2.0/28 is at most a /28"),
     ("pool_routes", announced("metallb_bgp", addresses=["192.0.2.1-192.0.2.6"], aggregation_length=30), "is at most a /31"),
     ("pool_routes", announced("metallb_bgp", local_preference=200), "LOCAL_PREF is not sent to another AS"),
@@ -552,6 +555,8 @@ VALID: list[tuple[str, Break]] = [
         "metallb_l2", common(cluster_load_balancer_l2_prefix_length=16), addresses=["10.77.250.0/24"], namespaces=["web"], priority=1)),
     ("speakers with sessions of their own", announced(
         "metallb_bgp", peers=["10.77.1.254", "10.77.2.254"], communities=["64512:1"], aggregation_length=28, service_selectors=labels(tier="web"))),
+    ("speakers beside a mesh of the nodes", announced("metallb_bgp", common(cluster_network_plugin="calico", cluster_bgp_topology="full_mesh"))),
+    ("speakers beside tunnels", announced("metallb_bgp", common(cluster_network_plugin="calico", cluster_bgp_topology="none", cluster_encapsulation="vxlan"))),
     ("a preference that routers of the own AS hear", announced("metallb_bgp", internal, local_preference=200)),
     ("the last address of a block that clients refuse is left out", announced(
         "metallb_l2", common(cluster_load_balancer_l2_prefix_length=16), addresses=["10.77.255.0/24"])),

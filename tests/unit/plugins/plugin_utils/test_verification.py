@@ -339,6 +339,8 @@ def test_the_firewall_is_judged_on_every_host_of_the_cluster_when_it_is_wanted()
     asked = [row.check for row in judge(wanted, cluster(), {}, "cluster.local")]
     assert asked.count("firewall") == len({*WANTED.nodes, *WANTED.etcd})
     assert "firewall" not in [row.check for row in judge(WANTED, cluster(), {}, "cluster.local")]
+
+
 def test_a_client_that_a_router_translates_is_not_the_clusters_fault() -> None:
     seen = hosts()
     seen["client"]["urls"]["probe-public-local 10.9.0.1"]["source"] = "192.168.1.5"
