@@ -11,6 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import proxies
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_build import BuildSource
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_go import ensure_go
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_lock import (
@@ -37,6 +38,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "features": {"type": "list", "elements": "str", "default": list(DEFAULT_FEATURES)},
     "components": {"type": "list", "elements": "str", "default": []},
     "debian_mirror": {"type": "str", "default": ""},
+    "http_proxy": {"type": "str", "default": "", "no_log": True},
+    "https_proxy": {"type": "str", "default": "", "no_log": True},
+    "no_proxy": {"type": "list", "elements": "str", "default": []},
 }
 
 
@@ -78,11 +82,25 @@ class ActionModule(ActionBase):
             lock = load_lock()
             release = lock.release(arguments["release_set"], arguments["kubernetes_version"], arguments["features"])
             source_of = source_chooser(arguments, lock, release, store, say)
-            outcome = make_bundle(
-                release, arguments["architecture"], arguments["source"], source_of, store, say, arguments["components"]
+            asked = [arguments["mirror_url"], arguments["debian_mirror"]]
+            through = proxies.environment(
+                arguments["http_proxy"], arguments["https_proxy"], arguments["no_proxy"], asked
             )
+            with proxies.applied(through):
+                outcome = make_bundle(
+                    release,
+                    arguments["architecture"],
+                    arguments["source"],
+                    source_of,
+                    store,
+                    say,
+                    arguments["components"],
+                )
+        except proxies.ProxyError as error:
+            raise AnsibleActionFail(f"bundle: {error}") from error
         except BundleError as error:
-            raise AnsibleActionFail(str(error)) from error
+            # Programs that could not get through may print the proxy that they were given.
+            raise AnsibleActionFail(proxies.without_passwords(str(error), arguments)) from error
         return {
             "changed": outcome.changed,
             "manifest": outcome.manifest.to_dict(),

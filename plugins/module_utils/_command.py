@@ -12,6 +12,8 @@ import subprocess
 import typing as t
 from dataclasses import dataclass
 
+PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
 
 @dataclass(frozen=True)
 class CommandResult:
@@ -42,6 +44,13 @@ def tail(text: str, lines: int = 15) -> str:
     return "\n".join(kept[-lines:])
 
 
+def _own_environment() -> dict[str, str]:
+    """This process's environment without proxies: our programs speak with this machine and its cluster. A machine's /etc/environment would let etcdctl
+    and kubectl ask a proxy for the cluster, and kubeadm write it into the control plane's pods.
+    """
+    return {name: value for name, value in os.environ.items() if name.upper() not in PROXY_VARIABLES}
+
+
 def run(
     argv: t.Sequence[str],
     *,
@@ -66,7 +75,7 @@ def run(
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            env={**os.environ, "LC_ALL": "C", "LANG": "C", **(env or {})},
+            env={**_own_environment(), "LC_ALL": "C", "LANG": "C", **(env or {})},
             start_new_session=True,
         )
     except FileNotFoundError as exc:

@@ -65,6 +65,21 @@ options:
       - Its security archive is expected at the same URL with C(-security) appended.
     type: str
     default: ""
+  http_proxy:
+    description:
+      - Proxy for http, as C(http://host:port). With it or O(https_proxy), the proxies of the controller's environment do not count.
+      - A password in it appears in no message.
+    type: str
+    default: ""
+  https_proxy:
+    description: The same for https.
+    type: str
+    default: ""
+  no_proxy:
+    description: What is asked for directly, names, addresses and networks.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: >-

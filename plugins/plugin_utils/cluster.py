@@ -24,6 +24,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     firewall_rules,
     load_balancer_rules,
     policy_rules,
+    proxy_rules,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import (
     ClusterInput,
@@ -41,6 +42,7 @@ RULES: Mapping[str, Rule] = {
     **cluster_versions.RULES,
     **firewall_rules.RULES,
     **policy_rules.RULES,
+    **proxy_rules.RULES,
     **load_balancer_rules.RULES,
     **bgp_rules.RULES,
 }

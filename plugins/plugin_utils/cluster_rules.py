@@ -43,8 +43,11 @@ HOST_VARIABLES = frozenset(
         "cluster_bgp_peers",
         "cluster_bgp_route_reflector",
         "cluster_bundle_registry",
+        "cluster_http_proxy",
+        "cluster_https_proxy",
         "cluster_kernel_parameters",
         "cluster_kubelet_configuration",
+        "cluster_no_proxy",
         "cluster_node_ip",
         "cluster_node_labels",
         "cluster_node_taints",
@@ -53,7 +56,7 @@ HOST_VARIABLES = frozenset(
     }
 )
 # Looked up or computed when they are used; they are no input.
-COMPUTED_VARIABLES = frozenset({"cluster_bundle_manifest", "cluster_firewall_table"})
+COMPUTED_VARIABLES = frozenset({"cluster_bundle_manifest", "cluster_firewall_table", "cluster_proxy_exceptions"})
 
 # Names that earlier releases had: {name: what to write instead}. Empty until a release takes one away.
 REMOVED_NAMES: dict[str, str] = {}

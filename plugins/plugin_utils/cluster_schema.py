@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, proxies
 
 LONGEST_TEXT = 64 * 1024
 SHOWN_CHARACTERS = 80
@@ -129,7 +129,7 @@ def shown(path: str, value: Any, secret: bool = False) -> str:
             text = repr(value[:LONGEST_TEXT] if isinstance(value, str) else value)
         except (RecursionError, ValueError):  # nested too deeply; a number with more digits than Python prints
             text = kind(value)
-    text = re.sub(r"(://)[^/@\s'\"]+@", rf"\1{HIDDEN}@", text)
+    text = proxies.redacted(text)
     text = "".join(character if character.isprintable() else "?" for character in text)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}... ({len(text)} characters)"
 
@@ -394,6 +394,14 @@ def _mirrors(value: Any) -> tuple[str, str]:
     return "", ""
 
 
+def _no_proxy(value: Any) -> tuple[str, str]:
+    return proxies.entry_problem(value)
+
+
+def _proxy(value: Any) -> tuple[str, str]:
+    return proxies.url_problem(value)
+
+
 AS_NUMBER = between(
     1,
     4294967294,
@@ -413,6 +421,14 @@ FORMS: Mapping[str, Form] = {
     "cluster_domain": Form(_dns_name),
     "cluster_bundle_mirror_url": Form(_url),
     "cluster_bundle_registry": Form(_registry),
+    **{
+        f"{who}_{name}_proxy": Form(_proxy)
+        for who in ("cluster", "bundle", "container_runtime")
+        for name in ("http", "https")
+    },
+    "cluster_no_proxy[]": Form(_no_proxy),
+    "bundle_no_proxy[]": Form(_no_proxy),
+    "container_runtime_no_proxy[]": Form(_no_proxy),
     # 2048: the largest block of Calico (/20) has two addresses for each pod then; the kubelet's own limit is far off.
     "cluster_pods_per_node": between(1, 2048, "above 2,048 a Calico block has no two addresses for each pod"),
     "cluster_planned_nodes": between(

@@ -50,6 +50,10 @@ def run(tmp_path: Path, *extra: str) -> subprocess.CompletedProcess[str]:
         ({"release_set": "built", "source": "build", "kubernetes_version": "v1.36.2"}, "Did you mean 'v1.36.3'"),
         ({"release_set": "built", "source": "build", "components": ["etc"]}, "Did you mean 'etcd'"),
         ({"release_set": "stable", "source": "build", "components": ["runc"]}, "cannot be built from Go modules"),
+        (
+            {"release_set": "stable", "source": "upstream", "http_proxy": "https://me:hunter2@p:1"},
+            "bundle: cluster_http_proxy is a proxy that is spoken to by https",
+        ),
         ({"release_set": "built", "source": "upstream"}, "- digest of registry.k8s.io/kube-proxy:v1.36.3 for"),
     ],
 )
@@ -58,4 +62,5 @@ def test_what_cannot_work_is_one_message(tmp_path: Path, arguments: dict[str, ob
     assert result.returncode == 2
     assert reason in result.stdout.replace("\\n", "\n")
     assert "Traceback" not in result.stdout + result.stderr
+    assert "hunter2" not in result.stdout + result.stderr
     assert not (tmp_path / "cache" / "bundle").exists()

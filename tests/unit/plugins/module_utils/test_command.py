@@ -70,3 +70,14 @@ def test_bytes_that_are_no_text_do_not_break_the_reader() -> None:
 
 def test_tail_keeps_the_last_lines_that_say_something() -> None:
     assert tail("one\n\n  \ntwo  \nthree\n", 2) == "two\nthree"
+
+
+def test_programs_do_not_see_the_machines_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """kubeadm would write them into the control plane's pods, etcdctl ask them for etcd."""
+    for name in ("HTTP_PROXY", "https_proxy", "ALL_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "http://proxy:3128")
+    monkeypatch.setenv("KEPT", "yes")
+    names = run(["env"]).stdout
+    assert "proxy" not in names.lower()
+    assert "KEPT=yes" in names
+    assert "HTTPS_PROXY=x" in run(["env"], env={"HTTPS_PROXY": "x"}).stdout

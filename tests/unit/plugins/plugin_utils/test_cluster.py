@@ -468,6 +468,21 @@ CASES: list[tuple[str, Break, str]] = [
     ("kubelet_fields", kubelet(maxpods=110), "is not a field of KubeletConfiguration"),
     ("kubelet_fields", both(common(cluster_kubernetes_version="v1.35.4"), kubelet(tlsCurvePreferences=["x"])), "is a field since v1.36"),
     ("known_names", lambda d: d.given.update(cluster_old_name=""), "is gone, nothing reads it"),
+    ("fits_declaration", common(cluster_http_proxy="https://proxy:3128"), "spoken to by https"),
+    ("fits_declaration", common(cluster_https_proxy="http://me:hunter2@:1"), "is not the URL of an HTTP proxy"),
+    ("fits_declaration", own("w1", cluster_no_proxy=["*.example.org"]), "is a pattern that Python does not know"),
+    ("proxies_can_be_reached", common(cluster_http_proxy="http://10.244.9.9:3128"), "is among pods (cluster_pod_cidrs): 10.244.0.0/16"),
+    ("proxies_can_be_reached", common(cluster_https_proxy="http://me:hunter2@10.96.0.1:1"), "is among Services (cluster_service_cidrs): 10.96.0.0/16"),
+    ("proxies_can_be_reached", common(cluster_http_proxy="http://10.77.1.11:3128"), "-> warning is cp1's own address"),
+    ("proxies_can_be_reached", common(cluster_http_proxy="http://127.0.0.1:7443"), "is the API's endpoint, not a proxy"),
+    ("proxies_can_be_reached", common(cluster_http_proxy="http://10.77.3.20:5000", cluster_bundle_registry="http://10.77.3.20:5000"),
+     "is the bundle's registry"),
+    ("proxies_spare_the_cluster", common(cluster_no_proxy=["example.org"]), "-> warning is not used: there is no proxy"),
+    ("proxies_spare_the_cluster", both(said(container_runtime_no_proxy=["127.0.0.1"]), common(cluster_bundle_registry="http://10.77.3.20:5000")),
+     "leaves out the bundle's registry 10.77.3.20 and"),
+    ("proxies_spare_the_cluster", said(container_runtime_no_proxy=["localhost"]), "leaves out the API's endpoint 127.0.0.1 and"),
+    ("proxies_spare_the_cluster", said(container_runtime_no_proxy=["127.0.0.1", "10.0.0.0/8", "192.0.0.0/8"]),
+     "leaves out Services' names (.cluster.local): containerd would ask the proxy for it"),
     ("firewall_lets_admins_in", common(cluster_firewall=True), "let nobody in by ssh, not even the controller"),
     ("firewall_lets_admins_in", firewall(cluster_firewall_admin_cidrs=["::/0"]), "-> warning lets everybody try ssh"),
     ("firewall_knows_the_balancer", firewall(cluster_api_endpoint_mode="external", cluster_api_endpoint_address="192.0.2.99"), "-> warning health checks"),
@@ -611,6 +626,12 @@ VALID: list[tuple[str, Break]] = [
     ("a feature gate that is still known", both(common(cluster_kubernetes_version="v1.35.4"), kubelet(featureGates={"TopologyAwareHints": True}))),
     ("growth that fits to the last block", common(cluster_pod_cidrs=["10.244.0.0/20"], cluster_planned_nodes="12", cluster_surge_nodes=4)),
     ("growth that fits to the last range", plain(cluster_pod_cidrs=["10.244.0.0/20"], cluster_planned_nodes=15, cluster_surge_nodes=1)),
+    ("proxies", both(
+        common(cluster_http_proxy="http://me:secret@proxy.example.org:3128", cluster_no_proxy=["example.net", ".example.org", "198.51.100.0/24"]),
+        own("w1", cluster_http_proxy="http://198.51.100.1:3128"))),
+    ("a proxy on each machine", common(cluster_http_proxy="http://127.0.0.1:3128")),
+    ("everything that is the cluster's in a list of one's own", both(common(cluster_http_proxy="http://p:1"), said(
+        container_runtime_no_proxy=["127.0.0.1", "10.0.0.0/8", "192.0.0.0/8", ".cluster.local"]))),
     ("labels", own("w1", cluster_node_labels={"bare-metal.kubernetes/pool": "gpu", "a": ""})),
     ("maxPods said twice alike", own("w1", cluster_kubelet_configuration={"maxPods": 110})),
     ("another version in the lock", common(cluster_kubernetes_version="v1.36.1")),
@@ -688,6 +709,17 @@ def test_secrets_do_not_come_back_in_reasons() -> None:
     report = validate(replace(given_input, hosts=tuple(replace(host, secrets=secret) for host in given_input.hosts)))
     assert {problem.rule for problem in report.errors} >= {"kernel_parameters", "labels_and_taints", "said_once"}
     assert "hunter" not in str(report.errors).lower()
+
+
+def test_passwords_of_proxies_are_hidden() -> None:
+    broken = draft()
+    broken.common.update(
+        cluster_http_proxy="http://me:hunter2@10.96.0.1:1", cluster_https_proxy="http://me:hun/ter2@p:1"
+    )
+    problems = texts(validate(broken.build()).errors)
+    assert len(problems) == 2
+    assert all("********@" in problem for problem in problems)
+    assert not re.search("hun|ter2|me:", str(problems))
 
 
 def test_reasons_are_bounded() -> None:
