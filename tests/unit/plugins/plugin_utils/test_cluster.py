@@ -29,7 +29,7 @@ DEFAULTS = {
     if "{{" not in str(value)
 }
 IMAGES = {"stable": frozenset({"calico/node"}), "built": frozenset({"calico/node", "calico/typha"})}
-COMPONENTS = {"stable": {"calico": "v3.32.1"}, "built": {"calico": "v3.28.5"}}
+COMPONENTS = {"stable": {"calico": "v3.32.1", "etcd": "v3.6.14"}, "built": {"calico": "v3.28.5", "etcd": "v3.7.3"}}
 VERSIONS = {"stable": ("v1.36.3", "v1.36.1", "v1.35.4"), "built": ("v1.36.3",)}
 
 
@@ -465,6 +465,11 @@ CASES: list[tuple[str, Break, str]] = [
     ("feature_gates", common(control_plane_scheduler_extra_args={"feature-gates": ["MemoryManager=true"]}), "gate MemoryManager,"),
     ("feature_gates", kubelet(featureGates={"CPUManager": True}), "v1.36 does not know"),
     ("feature_gates", common(cluster_kube_proxy_configuration={"featureGates": {"TopologyAwareHints": True}}), "does not know"),
+    ("etcd_fields", common(etcd_extra_arguments={"max-request-byte": 1}), "is not a field of etcd's configuration file"),
+    ("etcd_fields", common(etcd_extra_arguments={7: 1}), "is not a field of etcd's configuration file"),
+    ("etcd_fields", common(etcd_extra_arguments={"peer-transport-security": {"cert-fil": "x"}}), "ignores it without a word"),
+    ("etcd_fields", common(etcd_extra_arguments={"experimental-corrupt-check-time": "1h"}), "-> warning goes with etcd v3.7"),
+    ("etcd_fields", common(cluster_release_set="built", etcd_extra_arguments={"experimental-corrupt-check-time": "1h"}), "does not have since v3.7"),
     ("kubelet_fields", kubelet(maxpods=110), "is not a field of KubeletConfiguration"),
     ("kubelet_fields", both(common(cluster_kubernetes_version="v1.35.4"), kubelet(tlsCurvePreferences=["x"])), "is a field since v1.36"),
     ("known_names", lambda d: d.given.update(cluster_old_name=""), "is gone, nothing reads it"),
