@@ -390,6 +390,28 @@ class KubeApi:
         """Get any path (``/readyz?verbose``, ``/version``); every status is an answer, only a missing one raises."""
         return self.request("GET", path, judge=False, deadline=deadline)
 
+    def stream(self, path: str, *, query: t.Mapping[str, t.Any], timeout: float) -> t.Iterator[Object]:
+        """Yield the events of a watch as they arrive, over a connection of its own, until the server ends it.
+
+        :param timeout: seconds of silence after which the connection counts as lost (:class:`KubeApiError`, ``Unreachable``).
+        """
+        connection = _Connection(self._host, self._port, timeout, self._context, self._server_name)
+        headers = {"Accept": "application/json", "User-Agent": FIELD_MANAGER}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        what = f"WATCH {self.server}{path}"
+        try:
+            connection.request("GET", f"{path}?{urlencode({**query, 'watch': 'true'})}", headers=headers)
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise _error_of(response.status, response.read().decode("utf-8", "replace"), what)
+            for line in iter(response.readline, b""):
+                yield json.loads(line)
+        except (http.client.HTTPException, OSError, ValueError) as exc:
+            raise KubeApiError(f"the watch ended: {exc or type(exc).__name__}", 0, "Unreachable", what) from exc
+        finally:
+            connection.close()
+
     # -- discovery --
 
     def resource(self, api_version: str, kind: str) -> Resource:

@@ -11,11 +11,20 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / ".ansible" / "collections"), str(Path(__file__).resolve().parent)]
+sys.path[:0] = [
+    str(ROOT / ".ansible" / "collections"),
+    str(Path(__file__).resolve().parent),
+    str(ROOT / "tests/unit/plugins/plugin_utils"),
+]
+import density_result  # noqa: E402
 from browser import Browser  # noqa: E402
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _fio  # noqa: E402  # after the path to it
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import disk_report  # noqa: E402
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (  # noqa: E402
+    density_page,
+    density_report,
+    disk_report,
+)
 
 SCREENS = [(1280, False), (1280, True), (390, False), (390, True)]
 SCREEN_NAMES = ["wide-light", "wide-dark", "narrow-light", "narrow-dark"]
@@ -170,3 +179,49 @@ def test_a_good_page_has_no_findings(reader: Browser, tmp_path: Path) -> None:
     shown = reader.show(page, 600)
     assert shown.findings == []
     assert shown.audit["texts"] == 1
+
+
+# --- the density report
+
+
+@pytest.fixture(scope="module")
+def densities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run that passed with all phases, and one that failed with long reasons, beside each other."""
+    good, bad = density_result.result(), density_result.result()
+    good["restart"] = {
+        "node": "n1",
+        "wanted": 40,
+        "returned": 40,
+        "seconds": 21.0,
+        "course": [[0.5, 0], [10.0, 12], [21.0, 40]],
+    }
+    good["drain"] = {"node": "n1", "wanted": 40, "evicted": 40, "refused": 0, "elsewhere": 40, "seconds": 33.0}
+    said = "web-00001: FailedCreatePodSandBox failed to setup network for sandbox: Assigned 0 out of 1 requested IPv4 addresses"
+    bad["benchmark"].update(
+        ready_now=2, failures={"pod addresses": {"pods": 38, "example": said}}, warnings={"FailedCreatePodSandBox": 190}
+    )
+    directory = tmp_path_factory.mktemp("density")
+    found = {}
+    earlier = None
+    for name, result in (("good", good), ("bad", bad)):
+        report = density_report.build(
+            result, "lab", {**density_result.SETTINGS, "rate": 2.0 if name == "good" else 4.0}, {}, earlier
+        )
+        earlier = earlier or report
+        found[name] = directory / f"{name}.html"
+        found[name].write_text(density_page.page(report), encoding="utf-8")
+    return found
+
+
+@pytest.mark.parametrize("name", ["good", "bad"])
+@pytest.mark.parametrize(("width", "dark"), SCREENS, ids=SCREEN_NAMES)
+def test_a_density_report_can_be_read(
+    reader: Browser, densities: dict[str, Path], name: str, width: int, dark: bool
+) -> None:
+    shown = reader.show(densities[name], width, dark=dark)
+    assert shown.findings == []
+    plots = named(shown)
+    assert len(plots) == (9 if name == "good" else 8)
+    for picture in plots.values():
+        assert picture["width"] >= 600
+        assert picture["shapes"] >= 2
