@@ -396,6 +396,17 @@ def pod_mtu(view: View) -> Iterator[Problem]:
         yield replace(view.about(host, name, reason, fix, value=mtu), hosts=like)
 
 
+@rule
+def namespaces_share_the_pods(view: View) -> Iterator[Problem]:
+    """Controllers and the scheduler list the pods of a namespace at once; upstream's tests end at 3,000."""
+    pods = sum(number * nodes for number, nodes in view.pods_per_planned_node().items())
+    if pods > PODS_PER_NAMESPACE:
+        least = -(-pods // PODS_PER_NAMESPACE)
+        reason = f"makes room for {pods} pods, upstream tests {PODS_PER_NAMESPACE} in a namespace: {pods} / {PODS_PER_NAMESPACE} are {least} namespaces"
+        fix = f"spread them over at least {least} namespaces, a quota (count/pods) keeps to it"
+        yield view.cluster_problem("cluster_pods_per_node", reason, fix, warning=True)
+
+
 # --- one truth
 
 

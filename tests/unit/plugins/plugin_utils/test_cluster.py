@@ -283,6 +283,7 @@ CASES: list[tuple[str, Break, str]] = [
      "-> warning 17 nodes = 5 now + 10 more (cluster_planned_nodes) + 2 beside them (cluster_surge_nodes) (17 x 110 pods with 2"),
     ("pods_have_addresses", common(cluster_pod_cidrs=["10.244.0.0/20"], cluster_planned_nodes=16),
      "-> warning ends with the 16 nodes of cluster_planned_nodes: they need 64 of its 64 blocks"),
+    ("namespaces_share_the_pods", common(cluster_planned_nodes=28), "-> warning 3080 pods, upstream tests 3000 in a namespace: 3080 / 3000 are 2"),
     ("growth", common(cluster_planned_nodes="4"), "is less than the 5 nodes of the inventory"),
     ("fits_declaration", common(cluster_surge_nodes=-1), "is not from 0 to 1024"),
     ("fits_declaration", common(cluster_planned_nodes=-1), "is not from 1 to 65536 (or 0)"),
@@ -629,6 +630,7 @@ VALID: list[tuple[str, Break]] = [
     ("flags and gates", common(control_plane_apiserver_extra_args={"v": 2, "event-ttl": None, "feature-gates": "AllAlpha=true"},
                                cluster_kube_proxy_configuration={"featureGates": {"AllBeta": False}, "iptables": {}})),
     ("a feature gate that is still known", both(common(cluster_kubernetes_version="v1.35.4"), kubelet(featureGates={"TopologyAwareHints": True}))),
+    ("as many pods as one namespace may have", common(cluster_pods_per_node=100, cluster_planned_nodes=30)),
     ("growth that fits to the last block", common(cluster_pod_cidrs=["10.244.0.0/20"], cluster_planned_nodes="12", cluster_surge_nodes=4)),
     ("growth that fits to the last range", plain(cluster_pod_cidrs=["10.244.0.0/20"], cluster_planned_nodes=15, cluster_surge_nodes=1)),
     ("proxies", both(
