@@ -10,6 +10,8 @@ output of a run that changed things looks the same.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 MARKERS = "ANSIBLE_CHECK_MODE_MARKERS=true"
@@ -67,3 +69,42 @@ def parse(text: str) -> dict[str, Any]:
     if not hosts:
         raise CheckRunError("has no host in its recap")
     return {"hosts": dict(sorted(hosts.items()))}
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Hosts on which a run would do the same: its tasks, how many changes, and how it ended (``failed``, ``unreachable`` or empty)."""
+
+    hosts: tuple[str, ...]
+    changed: int
+    tasks: tuple[str, ...]
+    state: str
+
+    @property
+    def words(self) -> str:
+        """The outcome in a few words."""
+        amount = (
+            f"{self.changed} task{'' if self.changed == 1 else 's'} would change something"
+            if self.changed
+            else "nothing would change"
+        )
+        return f"{amount}{', ' + self.state if self.state else ''}"
+
+
+def alike(hosts: Mapping[str, Mapping[str, Any]]) -> list[Alike]:
+    """The hosts of a run (:func:`parse`) in groups, those first of which most is to be said: a pool of a hundred nodes is one line, not a hundred."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for name, row in sorted(hosts.items()):
+        state = ", ".join(word for word in ("failed", "unreachable") if row[word])
+        groups.setdefault((row["changed"], tuple(row["tasks"]), state), []).append(name)
+    found = [Alike(tuple(names), changed, tasks, state) for (changed, tasks, state), names in groups.items()]
+    return sorted(found, key=lambda one: (not one.state, -one.changed, one.hosts))
+
+
+def summary(hosts: Mapping[str, Mapping[str, Any]]) -> str:
+    """The whole run in one sentence."""
+    touched = sum(bool(row["changed"]) for row in hosts.values())
+    if not touched:
+        return f"Nothing would change on {len(hosts)} host{'' if len(hosts) == 1 else 's'}."
+    tasks = {task for row in hosts.values() for task in row["tasks"]}
+    return f"{touched} of {len(hosts)} hosts would change, in {len(tasks)} task{'' if len(tasks) == 1 else 's'}."

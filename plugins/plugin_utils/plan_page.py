@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import check_run
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.html_page import (
     class_of,
     details,
@@ -31,6 +32,7 @@ STYLE = """
 :root { --worker: #2f6fb3; --plane: #8a5a00; --more: #7a6bb0; }
 @media (prefers-color-scheme: dark) { :root { --worker: #6ea8e6; --plane: #d9a441; --more: #b3a4e8; } }
 .racks { display: flex; flex-wrap: wrap; gap: 1rem; }
+.bad > td { color: var(--bad); }
 .rack { background: var(--panel); border: 1px solid var(--line); border-radius: 6px; flex: 1 1 15.5rem; max-width: 24rem; padding: .7rem .9rem; }
 .rack h3 { font-size: .95rem; margin: 0; overflow-wrap: anywhere; }
 .rack p { font-size: .8rem; margin: .1rem 0 .5rem; }
@@ -287,12 +289,11 @@ def _controllers(plan: Plan) -> str:
 def _changes(plan: Plan) -> str:
     if not plan["site_changes"]:
         return '<p class="dim">Not looked at in this run.</p>'
-    parts = []
-    for host, row in plan["site_changes"]["hosts"].items():
-        state = "".join(f", {word}" for word in ("failed", "unreachable") if row[word])
-        listed = "".join(f"<li>{text(task)}</li>" for task in row["tasks"])
-        parts.append(details(f"{host}: {row['changed']} tasks would change something{state}", f"<ul>{listed}</ul>"))
-    return "".join(parts)
+    hosts = plan["site_changes"]["hosts"]
+    groups = check_run.alike(hosts)
+    rows = [(_hosts(one.hosts), one.words, "; ".join(one.tasks)) for one in groups]
+    kinds = ["bad" if one.state else "" for one in groups]
+    return f"<p>{text(check_run.summary(hosts))}</p>" + table(("Hosts", "Outcome", "Tasks"), rows, kinds)
 
 
 def page(plan: Plan) -> str:

@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import key_of
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import check_run
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import key_of, some
 
 Plan = Mapping[str, Any]
 
 MOST_COLUMNS = 4
+MOST_NAMES = 12
 
 
 def columns(rows: Sequence[Sequence[Any]]) -> list[str]:
@@ -118,11 +120,10 @@ def _control_lines(plan: Plan) -> list[str]:
 
 
 def _change_lines(found: Mapping[str, Any]) -> list[str]:
-    lines = []
-    for host, row in sorted(found["hosts"].items()):
-        state = "".join(f", {word}" for word in ("failed", "unreachable") if row[word])
-        lines.append(f"  {host}: {row['changed']} tasks would change something{state}")
-        lines += [f"    {task}" for task in row["tasks"]]
+    lines = [f"  {check_run.summary(found['hosts'])}"]
+    for one in check_run.alike(found["hosts"]):
+        lines.append(f"  {some(one.hosts, MOST_NAMES)}: {one.words}")
+        lines += [f"    {task}" for task in one.tasks]
     return lines
 
 

@@ -85,3 +85,26 @@ def test_a_text_of_any_length_is_not_read(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(check_run, "MOST_CHARACTERS", 10)
     with pytest.raises(check_run.CheckRunError, match="longer than 10"):
         check_run.parse(OUTPUT)
+
+
+def row(changed: int, *tasks: str, **more: bool) -> dict[str, object]:
+    return {"changed": changed, "failed": False, "unreachable": False, "tasks": list(tasks), **more}
+
+
+def test_hosts_with_the_same_to_do_are_one_line_and_trouble_comes_first() -> None:
+    hosts = {
+        **{f"w{number}": row(2, "a", "b") for number in range(1, 4)},
+        "cp1": row(0),
+        "cp2": row(3, "a", "b", "c"),
+        "cp3": row(0, unreachable=True),
+        "w4": row(1, "a", failed=True),
+    }
+    assert [(one.hosts, one.words) for one in check_run.alike(hosts)] == [
+        (("w4",), "1 task would change something, failed"),
+        (("cp3",), "nothing would change, unreachable"),
+        (("cp2",), "3 tasks would change something"),
+        (("w1", "w2", "w3"), "2 tasks would change something"),
+        (("cp1",), "nothing would change"),
+    ]
+    assert check_run.summary(hosts) == "5 of 7 hosts would change, in 3 tasks."
+    assert check_run.summary({"cp1": row(0)}) == "Nothing would change on 1 host."
