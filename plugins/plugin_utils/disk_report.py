@@ -192,7 +192,7 @@ def plot(title: str, columns: Sequence[str], lines: Sequence[Line], gate_ns: flo
         f'<text class="gate" x="{right}" y="{y(gate_ns) - 4}" text-anchor="end">gate {escape(milliseconds(gate_ns))}</text>'
     )
     for number, line in enumerate(lines):
-        kind = f"line{number % LINE_COLOURS}"
+        kind = _line_class(number)
         points = [(x(column), y(value), milliseconds(value)) for column, value in enumerate(line.values) if value]
         joined = " ".join(f"{across},{up}" for across, up, _text in points)
         parts.append(f'<polyline class="{kind}" fill="none" points="{joined}"/>')
@@ -241,9 +241,14 @@ def page(rows: Sequence[Row], gate_ms: float) -> str:
     return html_page.document("Disks of etcd", f"{table}{reasons}{closing}{pictures}", STYLE)
 
 
+def _line_class(number: int) -> str:
+    """A colour for each disk; from the eighth on the colours come again, with dashes."""
+    return f"line{number % LINE_COLOURS}{' again' if number >= LINE_COLOURS else ''}"
+
+
 def _sign(number: int) -> str:
-    shape = f'<rect class="line{number % LINE_COLOURS}" y="4" width="14" height="4"/>'
-    return f'<svg width="14" height="12" viewBox="0 0 14 12" aria-hidden="true">{shape}</svg>'
+    shape = f'<line class="{_line_class(number)}" x1="0" x2="20" y1="6" y2="6" stroke-width="3"/>'
+    return f'<svg width="20" height="12" viewBox="0 0 20 12" aria-hidden="true">{shape}</svg>'
 
 
 def _percentile(window: Mapping[str, Any], name: str) -> float | None:
@@ -260,12 +265,12 @@ STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --line0: #6ea8e6; --line1: #f0a070; --line2: #7bd19a; --line3: #c79be0; --line4: #ff8a80; --line5: #5cc9b8; --line6: #c8a898; --bad-back: #3d2220; } }
 tr.bad td { background: var(--bad-back); color: var(--text); }
-td:first-child { padding-left: .4rem; }
+th:first-child, td:first-child { padding-left: .4rem; }
 .legend { font-size: .85rem; } .legend span { display: inline-block; margin-right: 1.1rem; overflow-wrap: anywhere; }
 .legend svg { display: inline-block; margin-right: .35rem; vertical-align: -.1rem; }
 svg text { fill: var(--text); font: 12px system-ui, sans-serif; }
 .grid { stroke: var(--line); } line.gate { stroke: var(--bad); stroke-dasharray: 6 4; } svg text.gate { fill: var(--bad); }
-polyline { stroke-width: 2; }
+polyline { stroke-width: 2; } line.again, polyline.again { stroke-dasharray: 6 3; }
 .line0 { fill: var(--line0); stroke: var(--line0); }
 .line1 { fill: var(--line1); stroke: var(--line1); }
 .line2 { fill: var(--line2); stroke: var(--line2); }

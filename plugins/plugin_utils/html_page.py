@@ -52,6 +52,10 @@ figure { margin: 0; }
 BREAKS = re.compile(r"(?<=\w[./_=:@])(?=[^\W\d])")
 
 
+# A number and its unit stay together, and so do a sign of comparison and what follows.
+UNITS = re.compile(r"(?<=\d) (?=(?:[num]?s|%|[KMGT]i?B|CPUs?)(?!\w))|(?<=&gt;) ")
+
+
 def text(value: Any) -> str:
     """A value as HTML text, for elements and quoted attributes alike; control characters and odd directions become ``?``."""
     plain = "".join(character if character.isprintable() else "?" for character in str(value))
@@ -60,7 +64,11 @@ def text(value: Any) -> str:
 
 def breakable(value: Any) -> str:
     """A value as HTML text for elements, with places where a long name may go on in the next line."""
-    return "<wbr>".join(text(part) for part in BREAKS.split(str(value)))
+    return _together("<wbr>".join(text(part) for part in BREAKS.split(str(value))))
+
+
+def _together(words: str) -> str:
+    return UNITS.sub("&nbsp;", words)
 
 
 def class_of(*names: str) -> str:
@@ -85,7 +93,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], kinds: Sequence[s
     listed = [tuple(row) for row in rows]
     right = [bool(listed) and all(_is_number(row[index]) for row in listed) for index in range(len(heads))]
     head = "".join(
-        f"<th{class_of('number' if number else '')}>{text(one)}</th>" for one, number in zip(heads, right, strict=True)
+        f"<th{class_of('number' if number else '')}>{_together(text(one))}</th>"
+        for one, number in zip(heads, right, strict=True)
     )
     body = "".join(
         f"<tr{class_of(*kinds[index : index + 1])}>{''.join(map(_cell, heads, row))}</tr>"

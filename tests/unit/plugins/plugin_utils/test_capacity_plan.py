@@ -642,8 +642,15 @@ def test_cells_of_a_table() -> None:
 
 @pytest.mark.parametrize(
     ("value", "parts"),
-    [("fs.inotify.max", ["fs.", "inotify.", "max"]), (".255 and 1, 2", [".255 and 1, 2"]), ("--a=/etc/x", ["--a=/etc/", "x"]), ("a.b<", ["a.", "b&lt;"])],
-)  # fmt: skip
+    [
+        ("fs.inotify.max", ["fs.", "inotify.", "max"]),
+        (".255 and 1, 2", [".255 and 1, 2"]),
+        ("--a=/etc/x", ["--a=/etc/", "x"]),
+        ("0.3 ms > 1 sample", ["0.3&nbsp;ms &gt;&nbsp;1 sample"]),
+        ("16 CPUs, 5 %", ["16&nbsp;CPUs, 5&nbsp;%"]),
+        ("a.b<", ["a.", "b&lt;"]),
+    ],
+)
 def test_long_names_may_go_on_in_the_next_line(value: str, parts: list[str]) -> None:
     assert breakable(value).split("<wbr>") == parts
 

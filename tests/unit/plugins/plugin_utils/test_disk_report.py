@@ -173,6 +173,15 @@ def test_what_hosts_say_is_text_on_the_page() -> None:
     assert len(pictures(page)) == 2, "host names in a picture are XML too"
 
 
+def test_colours_that_come_again_have_dashes() -> None:
+    lines = [core.Line(f"h{number}", (1.0 * MS, 2.0 * MS)) for number in range(8)]
+    (plot,) = pictures(core.plot("x", ["a", "b"], lines, 10 * MS))
+    kinds = [line.attrib["class"] for line in plot.findall("polyline")]
+    assert kinds[0] == "line0"
+    assert kinds[7] == "line0 again"
+    assert len(set(kinds)) == 8
+
+
 def test_a_higher_latency_is_higher_up_and_the_gate_is_between() -> None:
     (line,) = pictures(core.plot("x", ["a", "b"], [core.Line("h", (1.0 * MS, 100.0 * MS))], 10.0 * MS))
     (points,) = line.findall("polyline")
