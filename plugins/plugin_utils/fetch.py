@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Downloads into the controller's store: released files, members of archives, images by digest. Nothing enters the store unchecked.
 
-A download is kept in ``<cache>/downloads`` while it is not complete, so the next run continues it. Proxies are taken from the environment.
+A download is kept in ``<cache>/downloads`` while it is not complete, so the next run continues it. Proxies are taken from the environment, into which
+the action puts the inventory's (``proxies.applied``).
 """
 
 from __future__ import annotations
