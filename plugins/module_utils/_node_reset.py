@@ -42,6 +42,8 @@ PATHS = (
     "/etc/crictl.yaml",
     "/etc/bare-metal-kubernetes",
     "/etc/sysusers.d/etcd.conf",
+    # It names a file below /etc/containerd: the operating system's containerd would not start with it.
+    "/etc/systemd/system/containerd.service.d/50-proxy.conf",
     # The kubelet's own, for its graceful shutdown (pkg/kubelet/nodeshutdown/systemd).
     "/etc/systemd/logind.conf.d/99-kubelet.conf",
     "/root/.kube",

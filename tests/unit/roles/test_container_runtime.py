@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _node_reset
+
 ROOT = Path(__file__).resolve().parents[3]
 ROLE = ROOT / "roles/container_runtime"
 FACTS = {
@@ -87,6 +89,11 @@ def test_with_a_proxy_containerd_gets_it_and_what_goes_directly(tmp_path: Path, 
         )
         assert drop_in["path"].endswith("/50-proxy.conf")
         assert host["absent"] == []
+
+
+def test_reset_takes_both_files_away() -> None:
+    files = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))["__container_runtime_proxy_paths"]
+    assert all(any(path == gone or path.startswith(f"{gone}/") for gone in _node_reset.PATHS) for path in files)
 
 
 def test_the_drop_in_reads_the_file_and_the_task_restarts_for_both() -> None:
