@@ -101,8 +101,12 @@ test-network: lab-machines ## The scenarios of the network: topologies, modes, f
 	pytest tests/integration -m "lab and network" $(PYTEST_ARGS)
 
 .PHONY: e2e-full
-e2e-full: lab-machines ## All scenarios on the lab: breaks, secrets, live settings, one network, repairs (about an hour)
-	pytest tests/integration -m lab $(PYTEST_ARGS)
+e2e-full: lab-machines ## All scenarios on the lab but density: breaks, secrets, live settings, one network, repairs (about an hour)
+	pytest tests/integration -m "lab and not density" $(PYTEST_ARGS)
+
+.PHONY: density
+density: lab-machines ## 500 real pods on one worker of a lab of its own; the report is in build/ (half an hour)
+	pytest tests/integration/lab/test_s_density.py -m density $(PYTEST_ARGS)
 
 # --- releases
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import typing as t
@@ -102,3 +103,10 @@ def _kill_session(process: subprocess.Popen[str]) -> None:
     """Kill a program with its children: a grandchild that holds a pipe would keep its reader waiting for ever."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def caller_is_gone(descriptor: int = 1) -> bool:
+    """Has the reader of this process's output closed it? So a killed play is noticed: without a terminal, ssh sends no signal."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _descriptor, event in poll.poll(0))

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import os
-import select
-import sys
 import threading
 import time
 import typing as t
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _density_objects as objects
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import caller_is_gone
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._density_stages import parse_time
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api import KubeApi, KubeApiError, Object
 
@@ -67,16 +66,6 @@ def check_free(api: KubeApi, seconds: float) -> None:
         raise LeaseError(said)
 
 
-def hang_up() -> bool:
-    """Whether whoever reads this process's output is gone: the controller was killed, or its connection is lost."""
-    try:
-        poll = select.poll()
-        poll.register(sys.__stdout__.fileno() if sys.__stdout__ else 1, 0)
-        return any(event & (select.POLLERR | select.POLLHUP) for _descriptor, event in poll.poll(0))
-    except (OSError, ValueError):
-        return False
-
-
 class Lease(threading.Thread):
     """Keeps a run's Job alive. ``over`` is set, with ``why``, when it cannot: then the run has to end.
 
@@ -109,7 +98,7 @@ class Lease(threading.Thread):
         pause = max(1.0, self._seconds / BEATS)
         next_beat = 0.0
         while not self._stopped.wait(1.0):
-            if self._watch_controller and hang_up():
+            if self._watch_controller and caller_is_gone():
                 self._end("the controller is gone")
                 return
             if time.monotonic() < next_beat:

@@ -16,7 +16,6 @@ import errno
 import fcntl
 import os
 import platform
-import select
 import shutil
 import signal
 import subprocess
@@ -29,7 +28,12 @@ from dataclasses import asdict, dataclass, field
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _fio as core
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _fio_device as disks
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._atomic import write_atomic
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run, tail
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import (
+    CommandError,
+    caller_is_gone,
+    run,
+    tail,
+)
 
 PREFIX = ".bare-metal-kubernetes-fio."
 RESULTS = "disk-qualification.json"
@@ -297,10 +301,3 @@ def _wait(process: subprocess.Popen[str], deadline: float, timeout: float) -> tu
                 raise core.FioError(f"fio did not end within {timeout:g} s: the disk hangs") from None
             if caller_is_gone():
                 raise StoppedError("nobody waits for the result any more") from None
-
-
-def caller_is_gone(descriptor: int = 1) -> bool:
-    """Has the reader of this process's output closed it? So a killed play is noticed: without a terminal, ssh sends no signal."""
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    return any(event & (select.POLLERR | select.POLLHUP) for _descriptor, event in poll.poll(0))

@@ -61,14 +61,5 @@ def test_only_nodes_that_a_benchmark_closed_are_opened() -> None:
     assert second["spec"] == {"unschedulable": True}
 
 
-def test_a_reader_that_is_gone_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    reader, writer = os.pipe()
-    with os.fdopen(writer, "w") as stream:
-        monkeypatch.setattr(leases.sys, "__stdout__", stream)
-        assert not leases.hang_up()
-        os.close(reader)
-        assert leases.hang_up()
-
-
 def test_names_of_runs() -> None:
     assert leases.run_name().endswith(f"-{os.getpid()}")

@@ -36,7 +36,7 @@ class Scraper(reading.Scraper):
 def answering(monkeypatch: pytest.MonkeyPatch) -> None:
     """Addresses in memory answer at once."""
     monkeypatch.setattr(canaries, "get_once", lambda _address, **_more: None)
-    monkeypatch.setattr(leases, "hang_up", lambda: False)
+    monkeypatch.setattr(leases, "caller_is_gone", lambda: False)
 
 
 def run(cluster: FakeCluster, **options: t.Any) -> running.Run:

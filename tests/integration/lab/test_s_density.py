@@ -1,0 +1,217 @@
+"""500 real pods on one node, on a small cluster of its own beside the lab's: `make density`. Then the same node with one ingredient missing, each named.
+
+The machine's two cores carry one to three pods a second, so the gates of latency are off here; completeness and limits are what is proven. The report is
+in build/density.json and build/density.html.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from . import runner
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.density]
+
+ROOT = Path(__file__).resolve().parents[3]
+NAME, OCTETS = "labdense", "10.241"
+PODS = 500
+GROUPS = {
+    "lab": {
+        "children": {
+            "lab_nodes": {
+                "children": {
+                    "control_plane": {"hosts": {"cp1": {"lab_legs": {"rack1": 11}}}},
+                    "etcd": {"children": {"control_plane": None}},
+                    "workers": {"hosts": {"worker1": {"lab_legs": {"rack1": 31}, "cluster_pods_per_node": PODS}}},
+                }
+            },
+            "routers": {"hosts": {"gateway": {"lab_legs": {"rack1": 254, "edge": 251}}}},
+            "outside": {"hosts": {"client": {"lab_legs": {"edge": 10}}}},
+        }
+    }
+}
+CHOICES = {
+    "lab_name": NAME,
+    "lab_network": f"{OCTETS}.0.0/16",
+    "cluster_bundle_registry": "",
+    "cluster_load_balancer_mode": "metallb_l2",
+    "cluster_load_balancer_pools": [{"name": "default", "addresses": [f"{OCTETS}.1.200-{OCTETS}.1.220"]}],
+}
+# Two cores for everything: how long it takes says nothing, that it comes to an end and leaves room does.
+LATENCIES = (
+    *(
+        "scheduled_to_ready_max_seconds",
+        "pod_start_p99_seconds",
+        "api_mutating_p99_seconds",
+        "etcd_fsync_p99_ms",
+        "etcd_leader_changes",
+    ),
+    *("canary_factor", "dns_p99_ms"),
+)
+# One worker is the whole pool: nothing is left after its loss.
+OFF: dict[str, Any] = dict.fromkeys((*LATENCIES, "n_plus_1"))
+REMARK = "The machines are containers that share two cores, one kernel and one disk: latencies are the machine's, not the software's."
+KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
+
+
+@pytest.fixture(scope="module")
+def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped lab's connection and its allowances for containers, with the choices above."""
+    directory = tmp_path_factory.mktemp("inventory")
+    shipped = ROOT / "inventories" / "lab" / "group_vars"
+    (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": GROUPS}}, sort_keys=False))
+    (directory / "group_vars/all").mkdir(parents=True)
+    (directory / "group_vars/lab").symlink_to(shipped / "lab")
+    (directory / "group_vars/routers.yml").symlink_to(shipped / "routers.yml")
+    common: dict[str, object] = {}
+    for part in ("lab.yml", "cluster.yml"):
+        common |= yaml.safe_load((shipped / "all" / part).read_text())
+    choices = CHOICES | {"control_plane_kubeconfig_path": str(directory / "admin.conf")}
+    (directory / "group_vars/all/all.yml").write_text(yaml.safe_dump(common | choices, sort_keys=False))
+    nodes = yaml.safe_load((shipped / "lab_nodes.yml").read_text())
+    (directory / "group_vars/lab_nodes.yml").write_text(yaml.safe_dump({"lab_volumes": nodes["lab_volumes"]}))
+    return directory
+
+
+def on(server: str, command: str, check: bool = True) -> str:
+    argv = ["podman", "exec", f"{NAME}-{server}", "sh", "-c", command]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False)
+    assert not check or done.returncode == 0, f"{server}: {command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def cluster(inventory: Path, run: Callable[..., subprocess.CompletedProcess[str]]) -> Iterator[Path]:
+    """The machines and the cluster; gone afterwards."""
+
+    def machines(play: str) -> None:
+        run("ansible-playbook", "-i", inventory, ROOT / "molecule/default" / f"{play}.yml", timeout=600)
+
+    machines("destroy")
+    machines("create")
+    try:
+        made = runner.play("site", inventory=inventory)
+        assert made.rc == 0, made.output[-8000:]
+        yield inventory
+    finally:
+        machines("destroy")
+
+
+def benchmark(
+    inventory: Path, directory: Path, gates: dict[str, Any], **values: Any
+) -> tuple[runner.Run, dict[str, Any]]:
+    """Run the playbook and read its report (empty when it was refused before the load)."""
+    report = directory / "density.json"
+    report.unlink(missing_ok=True)
+    variables = {
+        "gates": OFF | gates,
+        "report_path": str(report),
+        "page_path": str(directory / "density.html"),
+        "probe_period_seconds": 30,
+        "abort_factor": 100,
+        "abort_floor_ms": 200,
+        "sample_seconds": 20,
+        "remarks": [REMARK],
+        **values,
+    }
+    said = json.dumps({f"density_benchmark_{name}": value for name, value in variables.items()})
+    done = runner.play("density_benchmark", "-e", said, inventory=inventory, seconds=3000)
+    return done, json.loads(report.read_text()) if report.exists() else {}
+
+
+@pytest.fixture(scope="module")
+def full(cluster: Path) -> tuple[runner.Run, dict[str, Any]]:
+    directory = ROOT / "build"
+    directory.mkdir(exist_ok=True)
+    return benchmark(
+        cluster, directory, {}, pods_per_node=PODS, rate=2, settle_seconds=1500, stall_seconds=300, hold_seconds=1200
+    )
+
+
+def test_one_node_carries_500_pods(full: tuple[runner.Run, dict[str, Any]]) -> None:
+    done, report = full
+    assert done.rc == 0, done.output[-6000:]
+    assert report["failed"] == []
+    seen = report["benchmark"]
+    (node,) = seen["load"]["nodes"]
+    assert node["pods"] + seen["load"]["pods"] + 2 == PODS
+    assert seen["ready_now"] == seen["load"]["pods"]
+    assert seen["metrics"]["kubelets"]["worker1"]["running_pods"] >= PODS - 2
+
+
+def test_what_500_pods_use_is_known_and_within_limits(full: tuple[runner.Run, dict[str, Any]]) -> None:
+    _done, report = full
+    peak = report["usage"]["worker1"]["peak"]
+    assert peak["parts"]["shims"]["processes"] >= PODS - 10
+    assert {"inotify instances", "process numbers", "connections"} <= set(peak["limits"])
+    blocks = report["benchmark"]["addresses"]["peak"]["nodes"]["worker1"]
+    assert blocks["used"] >= report["benchmark"]["load"]["pods"]
+
+
+def test_everything_is_given_back(full: tuple[runner.Run, dict[str, Any]]) -> None:
+    _done, report = full
+    assert report["cleaned"]["left"] == []
+    assert on("cp1", f"{KUBECTL} get namespace,priorityclass -o name | grep density", check=False) == ""
+    after = report["usage"]["worker1"]["after"]["parts"]
+    before = report["usage"]["worker1"]["before"]["parts"]
+    assert after["shims"]["processes"] <= before["shims"]["processes"] + 2
+
+
+# --- one ingredient missing, named
+
+
+@contextmanager
+def parameter(key: str, value: int) -> Iterator[None]:
+    """A kernel parameter of the worker for a while; one of fs.* is the whole machine's."""
+    before = on("worker1", f"sysctl -n {key}").strip()
+    on("worker1", f"sysctl -qw {key}={value}")
+    try:
+        yield
+    finally:
+        on("worker1", f"sysctl -qw {key}={before}")
+
+
+def test_inotify_at_the_kernels_default_is_named(cluster: Path, tmp_path: Path) -> None:
+    with parameter("fs.inotify.max_user_instances", 128):
+        done, report = benchmark(cluster, tmp_path, {}, pods=4, rate=2, baseline_seconds=2, services=1)
+    assert done.rc != 0
+    assert "kernel_profile" in report["failed"]
+    assert f"fs.inotify.max_user_instances is 128 on worker1, {PODS} pods need 8192" in done.output
+
+
+def test_too_few_address_blocks_are_refused_before_the_load(cluster: Path, tmp_path: Path) -> None:
+    path = "ipamconfigs.crd.projectcalico.org default"
+    before = on("cp1", f"{KUBECTL} get {path} -o jsonpath='{{.spec.maxBlocksPerHost}}'").strip()
+    patch = f'{KUBECTL} patch {path} --type merge -p \'{{"spec":{{"maxBlocksPerHost":%s}}}}\''
+    on("cp1", patch % 1)
+    try:
+        done, report = benchmark(cluster, tmp_path, {}, pods_per_node=PODS, rate=2)
+    finally:
+        on("cp1", patch % (before or 0))
+    assert done.rc != 0
+    assert report == {}
+    assert f"node worker1 cannot carry {PODS} pods" in done.output
+    assert "ended by pod addresses" in done.output
+    assert on("cp1", f"{KUBECTL} get namespace -o name | grep density", check=False) == ""
+
+
+def test_too_few_process_numbers_are_named(cluster: Path, tmp_path: Path) -> None:
+    threads = int(on("worker1", "ls -d /proc/[0-9]*/task/[0-9]* | wc -l"))
+    # The first 300 numbers are kept for daemons by the kernel, so there is room for some pods and not for all.
+    with parameter("kernel.pid_max", max(600, threads + 350)):
+        done, report = benchmark(
+            cluster, tmp_path, {}, pods=60, rate=2, baseline_seconds=2, services=0, settle_seconds=120, stall_seconds=60
+        )
+    assert done.rc != 0
+    assert "kernel_profile" in report["failed"]
+    assert "kernel.pid_max is" in done.output
+    assert "all_ready" in report["failed"]
+    assert "process numbers" in report["benchmark"]["failures"], report["benchmark"]["failures"]
