@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,6 +164,24 @@ def test_everything_is_given_back(full: tuple[runner.Run, dict[str, Any]]) -> No
     after = report["usage"]["worker1"]["after"]["parts"]
     before = report["usage"]["worker1"]["before"]["parts"]
     assert after["shims"]["processes"] <= before["shims"]["processes"] + 2
+
+
+LOAD_STANDS = 5  # the task that reads the nodes at full load: probe, gates, nodes before, load, this one
+
+
+def test_the_load_of_a_killed_run_goes_by_itself_and_the_rest_is_taken_away(cluster: Path) -> None:
+    values = {"pods": 4, "rate": 2, "baseline_seconds": 2, "services": 0, "hold_seconds": 20, "gates": OFF}
+    said = json.dumps({f"density_benchmark_{name}": value for name, value in values.items()})
+    killed = runner.play("density_benchmark", "-e", said, inventory=cluster, kill_at_task=LOAD_STANDS)
+    assert killed.rc != 0
+    until = time.monotonic() + 180
+    while on("cp1", f"{KUBECTL} -n density-benchmark get pods,jobs,services -o name"):
+        assert time.monotonic() < until, on("cp1", f"{KUBECTL} -n density-benchmark get pods,jobs,services")
+        time.sleep(2)
+    for changed in ({"cp1": 1}, {}):
+        cleaned = runner.play("density_benchmark", "-e", "density_benchmark_state=absent", inventory=cluster)
+        assert (cleaned.rc, cleaned.changed()) == (0, changed), cleaned.output
+    assert on("cp1", f"{KUBECTL} get namespace,priorityclass -o name | grep density", check=False) == ""
 
 
 # --- one ingredient missing, named
