@@ -23,6 +23,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils import (
     _disk_result,
     _fio_device,
     _live_cluster,
+    _live_load_balancer,
     _live_versions,
     _ssh_client,
 )
@@ -272,6 +273,7 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         **observe_network(hostname if requirements.get("name_resolution") else "", requirements.get("endpoints") or ()),
         "disk_qualification": observe_qualification(requirements.get("disk_qualification") or {}, state_dir),
         "live_cluster": _live_cluster.observe() if requirements.get("live_cluster") else {},
+        "live_load_balancer": _live_load_balancer.observe() if requirements.get("load_balancer") else {},
         # The last one: between these two the host answered.
         "epoch_seconds_begun": begun,
         "epoch_seconds": time.time(),

@@ -10,7 +10,12 @@ import re
 import typing as t
 from dataclasses import asdict, dataclass
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _disk_result, _live_cluster, _ssh_client
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import (
+    _disk_result,
+    _live_cluster,
+    _live_load_balancer,
+    _ssh_client,
+)
 
 Machine = dict[str, t.Any]
 
@@ -370,6 +375,9 @@ def _judge_live_cluster(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iter
     """What a live cluster cannot change. A cluster that is not ours is ``stale_cluster``'s, not compared."""
     if need.get("live_cluster") and machine["managed"]:
         for finding in _live_cluster.judge(machine["live_cluster"], need["live_cluster"]):
+            yield Problem(*finding)
+    if need.get("load_balancer") and machine["managed"]:
+        for finding in _live_load_balancer.judge(machine["live_load_balancer"], need["load_balancer"]):
             yield Problem(*finding)
 
 

@@ -74,6 +74,11 @@ options:
           What a live cluster cannot change: C(pod_cidrs), C(service_cidrs), C(domain), C(network_plugin), C(etcd_addresses), C(block_size). Compared with the
           node's files and routes, on hosts that this collection manages.
         type: dict
+      load_balancer:
+        description: >-
+          What Services of a live cluster keep: C(mode) and C(pools) of LoadBalancer addresses, and C(moves) for a play that changes the mode itself. A control
+          plane that this collection manages is asked by its own API.
+        type: dict
       state_dir: {description: Directory that keeps something on hosts which this collection manages., type: str}
   waivers:
     description: Reasons by name of the check; a waived problem is returned and warned of, but does not fail. Without a reason nothing is waived.
@@ -144,6 +149,7 @@ REQUIREMENTS = dict(
     commands=dict(type="list", elements="str"),
     live_versions=dict(type="bool"),
     live_cluster=dict(type="dict"),
+    load_balancer=dict(type="dict"),
     state_dir=dict(type="str"),
 )
 

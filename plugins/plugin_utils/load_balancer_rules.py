@@ -131,9 +131,10 @@ def load_balancer(view: View) -> Iterator[Problem]:
         if count > 1:
             yield view.cluster_problem(POOLS, f"has {count} pools with the name {name}", "give each its own name")
     if mode == "calico_bgp" and view.common("cluster_network_plugin") == "none" and pools:
-        yield view.cluster_problem(
-            MODE, "lets Calico announce, cluster_network_plugin installs none", "use metallb_l2, metallb_bgp or none"
-        )
+        yield view.cluster_problem(MODE, "lets Calico announce, cluster_network_plugin installs none", "use none")
+    if mode in SPEAKING_MODES and view.common("cluster_network_plugin") == "none" and pools:
+        reason = "installs MetalLB after the pods' network, which cluster_network_plugin: none leaves to you: a run has none to wait for"
+        yield view.cluster_problem(MODE, reason, "use none, and install MetalLB with your network plugin")
     if mode == "none" and pools:
         yield view.cluster_problem(
             POOLS,

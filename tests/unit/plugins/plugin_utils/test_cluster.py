@@ -172,11 +172,11 @@ def plain(**values: Any) -> Break:
 
 
 def announced(mode: str, *breaks: Break, **options: Any) -> Break:
-    """A pool with options, in a mode; without a network plugin of ours nobody else has sessions with the routers."""
+    """A pool with options, in a mode; MetalLB's own sessions are beside a mesh of the nodes."""
     one = {"name": "a", "addresses": ["192.0.2.0/28"], **options}
-    plugin = "none" if mode == "metallb_bgp" else "calico"
+    topology = "full_mesh" if mode == "metallb_bgp" else "auto"
     return both(
-        common(cluster_load_balancer_mode=mode, cluster_network_plugin=plugin, **{pool: [one]}),
+        common(cluster_load_balancer_mode=mode, cluster_bgp_topology=topology, **{pool: [one]}),
         *breaks,
     )
 
@@ -360,6 +360,7 @@ CASES: list[tuple[str, Break, str]] = [
      "follows from links of 1330 bytes (os_prep_requirements.min_mtu) less 60 of overhead, which is less than 1280"),
     ("load_balancer", common(**{pool: [{"name": "a", "addresses": ["192.0.2.0/29"]}, {"name": "a", "addresses": ["192.0.2.8/29"]}]}), "2 pools"),
     ("load_balancer", common(cluster_network_plugin="none"), "lets Calico announce"),
+    ("load_balancer", common(cluster_network_plugin="none", cluster_load_balancer_mode="metallb_l2"), "installs MetalLB after the pods' network"),
     ("load_balancer", common(cluster_load_balancer_mode="none"), "-> warning is not used"),
     ("load_balancer", common(**{pool: [{"name": "a", "addresses": ["fd00:1::/120"]}]}), "has IPv6 addresses"),
     ("pool_addresses", announced("calico_bgp", addresses=[]), "is empty"),
@@ -377,7 +378,7 @@ CASES: list[tuple[str, Break, str]] = [
     ("pools_are_announced", both(group(workers=[]), announced("calico_bgp")), "is announced by nobody: control planes with their taint"),
     ("pools_are_announced", announced("metallb_l2", common(cluster_node_taints=[{"key": "gpu", "effect": "NoSchedule"}])), "nor do nodes with other taints"),
     ("calico_announces", no_peers, "-> warning only the nodes learn of the pools"),
-    ("one_speaker_a_router", announced("metallb_bgp", common(cluster_network_plugin="calico")), "with the routers that calico's nodes have sessions with"),
+    ("one_speaker_a_router", announced("metallb_bgp", common(cluster_bgp_topology="auto")), "with the routers that calico's nodes have sessions with"),
     ("speakers_have_routers", announced("metallb_bgp", no_peers), "metallb_bgp needs routers"),
     ("speakers_have_routers", announced("metallb_bgp", peers=["192.0.2.99"]), "192.0.2.99 is no node's router"),
     ("speakers_have_routers", announced("metallb_bgp", peers=["10.77.1.254"], node_selectors=labels(**{"kubernetes.io/hostname": "w1"})),
@@ -551,7 +552,10 @@ def test_every_rule_is_explained_and_no_other() -> None:
 
 def test_every_finding_of_the_live_cluster_is_explained() -> None:
     text = (ROLES.parent / "docs" / "validation.md").read_text(encoding="utf-8")
-    source = (ROLES.parent / "plugins" / "module_utils" / "_live_cluster.py").read_text(encoding="utf-8")
+    utils = ROLES.parent / "plugins" / "module_utils"
+    source = "".join(
+        (utils / name).read_text(encoding="utf-8") for name in ("_live_cluster.py", "_live_load_balancer.py")
+    )
     checks = {"live_pod_cidrs", "live_service_cidrs", *re.findall(r'"(live_[a-z_]+)"', source)}
     assert len(checks) >= 6
     assert all(f"`{check}`" in text for check in checks)
@@ -576,8 +580,8 @@ VALID: list[tuple[str, Break]] = [
         "metallb_l2", common(cluster_load_balancer_l2_prefix_length=16), addresses=["10.77.250.0/24"], namespaces=["web"], priority=1)),
     ("speakers with sessions of their own", announced(
         "metallb_bgp", peers=["10.77.1.254", "10.77.2.254"], communities=["64512:1"], aggregation_length=28, service_selectors=labels(tier="web"))),
-    ("speakers beside a mesh of the nodes", announced("metallb_bgp", common(cluster_network_plugin="calico", cluster_bgp_topology="full_mesh"))),
-    ("speakers beside tunnels", announced("metallb_bgp", common(cluster_network_plugin="calico", cluster_bgp_topology="none", cluster_encapsulation="vxlan"))),
+    ("speakers beside a mesh of the nodes", announced("metallb_bgp")),
+    ("speakers beside tunnels", announced("metallb_bgp", common(cluster_bgp_topology="none", cluster_encapsulation="vxlan"))),
     ("a preference that routers of the own AS hear", announced("metallb_bgp", internal, local_preference=200)),
     ("the last address of a block that clients refuse is left out", announced(
         "metallb_l2", common(cluster_load_balancer_l2_prefix_length=16), addresses=["10.77.255.0/24"])),
