@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -47,7 +47,8 @@ def node_load(
         )
     except (KeyError, TypeError, ValueError) as error:
         raise AnsibleFilterError(f"node_load: {error!r}") from error
-    return asdict(load)
+    # Not asdict: it copies nested containers by calling their type, which Ansible's lazy ones refuse.
+    return {entry.name: getattr(load, entry.name) for entry in fields(load)}
 
 
 class FilterModule:
