@@ -37,6 +37,31 @@ PLANS: dict[str, list[str]] = {
 }
 
 
+# As the default callback prints it with check mode markers on: a pool of hosts with the same to do, one that failed, one that was not reached.
+CHECKED = """
+PLAY [Prepare every node] [CHECK MODE] *****************************************
+
+TASK [bare_metal.kubernetes.kernel_tuning : Configure | Apply the kernel parameters] [CHECK MODE] ***
+{changed}
+
+TASK [bare_metal.kubernetes.kubelet : Configure | Install the kubelet's configuration and start it] [CHECK MODE] ***
+{changed}
+fatal: [server1]: FAILED! => {{"changed": false, "msg": "no space"}}
+
+PLAY RECAP *********************************************************************
+{recap}
+server1                    : ok=3    changed=0    unreachable=0    failed=1    skipped=0    rescued=0    ignored=0
+server2                    : ok=0    changed=0    unreachable=1    failed=0    skipped=0    rescued=0    ignored=0
+server3                    : ok=9    changed=0    unreachable=0    failed=0    skipped=0    rescued=0    ignored=0
+"""
+
+
+def check_run() -> str:
+    names = [f"worker-{number}.rack-{number % 7}.example.org" for number in range(60)]
+    recap = "\n".join(f"{name} : ok=9    changed=2    unreachable=0    failed=0    skipped=0" for name in names)
+    return CHECKED.format(changed="\n".join(f"changed: [{name}]" for name in names), recap=recap)
+
+
 def named(shown: Any) -> dict[str, dict[str, Any]]:
     """The pictures that say what they show; others are the signs of a legend."""
     return {picture["label"]: picture for picture in shown.audit["pictures"] if picture["label"]}
@@ -95,6 +120,24 @@ def test_the_pictures_of_a_plan_show_racks_blocks_and_headroom(
     (small,) = [picture for label, picture in narrow.items() if label.startswith(bar)]
     assert 300 < small["width"] <= 390
     assert small["height"] == blocks["height"]
+
+
+@pytest.mark.parametrize(("width", "dark"), SCREENS, ids=SCREEN_NAMES)
+def test_what_a_run_would_change_can_be_read(
+    reader: Browser, run: Callable[..., Any], root: Path, tmp_path: Path, width: int, dark: bool
+) -> None:
+    page, checked = tmp_path / "plan.html", tmp_path / "site.txt"
+    checked.write_text(check_run())
+    arguments = ["-e", f"capacity_plan_html_path={page}", "-e", f"capacity_plan_site_check_path={checked}"]
+    env = {"ANSIBLE_CONFIG": str(root / "ansible.cfg")}
+    done = run("ansible-playbook", "-i", root / "inventories" / "minimal", PLAN, *arguments, env=env)
+    assert "60 of 63 hosts would change, in 2 tasks." in done.stdout
+    assert "worker-9.rack-2.example.org: 2 tasks" not in done.stdout, "one line for all that have the same to do"
+    assert reader.show(page, width, dark=dark).findings == []
+    words = page.read_text(encoding="utf-8")
+    assert "60 of 63 hosts would change, in 2 tasks." in words
+    assert "nothing would change, unreachable" in words
+    assert words.count("2 tasks would change something") == 1
 
 
 # --- the report over disks
