@@ -16,6 +16,8 @@ Usage = t.Dict[str, t.Any]
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 #: parts of a node, by what a process is called; everything in a pod's cgroup is ``pods``, the rest ``system``
 PARTS = {"kubelet": "kubelet", "containerd": "containerd", "containerd-shim": "shims", "etcd": "etcd"}
+#: what the kernel has where it has no limit (fs.file-max is the largest number since systemd 240)
+NO_LIMIT = 2**60
 KERNEL_MEMORY = ("Slab", "SUnreclaim", "KernelStack", "PageTables", "Percpu")
 
 
@@ -143,7 +145,7 @@ def _parts(proc: Proc) -> t.Tuple[t.Dict[str, Usage], t.Dict[int, t.List[int]], 
 
 
 def _limit(used: t.Optional[int], limit: t.Optional[int]) -> t.Optional[Usage]:
-    return None if used is None or limit is None or limit <= 0 else {"used": used, "limit": limit}
+    return None if used is None or limit is None or not 0 < limit < NO_LIMIT else {"used": used, "limit": limit}
 
 
 def observe(proc: t.Optional[Proc] = None) -> Usage:

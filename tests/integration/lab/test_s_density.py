@@ -166,6 +166,17 @@ def test_everything_is_given_back(full: tuple[runner.Run, dict[str, Any]]) -> No
     assert after["shims"]["processes"] <= before["shims"]["processes"] + 2
 
 
+@pytest.mark.parametrize("workload", ["heavy", "pause"])
+def test_other_workloads(cluster: Path, tmp_path: Path, workload: str) -> None:
+    done, report = benchmark(
+        cluster, tmp_path, {}, workload=workload, pods=8, rate=2, baseline_seconds=2, probe_period_seconds=5
+    )
+    assert done.rc == 0, done.output[-6000:]
+    names = {row[0].split("-")[0] for row in report["benchmark"]["pods"]["rows"]}
+    assert names == ({"server", "client"} if workload == "heavy" else {"pause"})
+    assert len(report["benchmark"]["services"]["peak"]) == 5
+
+
 LOAD_STANDS = 5  # the task that reads the nodes at full load: probe, gates, nodes before, load, this one
 
 
