@@ -25,6 +25,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api im
 MOST_WORKERS = 32
 CANARY_START_SECONDS = 120.0
 SERVICE_SECONDS = 30.0
+QUOTA_SECONDS = 30.0
 LOOK_SECONDS = 0.5
 
 
@@ -169,6 +170,7 @@ class Run:
         for obj in (objects.namespace(), objects.priority_class()):
             self._api.apply(obj)
         self._api.apply(objects.quota(count + len(self._load.nodes) + 1, services, int(options.external)))
+        self._wait_for_quota()
         lifetime = options.lease_seconds + int(CANARY_START_SECONDS)
         job = self._api.create(objects.lease(self.settings, lifetime, time.time()))
         self.settings = replace(self.settings, owner=objects.owner_reference(job))
@@ -189,6 +191,18 @@ class Run:
         if options.external:
             self._services["load_balancer"] = self._wait_for_load_balancer()
         self._start_canaries(addresses["canary"])
+
+    def _wait_for_quota(self) -> None:
+        """A quota that no controller has counted yet refuses everything."""
+        until = time.monotonic() + QUOTA_SECONDS
+        while time.monotonic() < until:
+            quota = self._api.get("v1", "ResourceQuota", objects.NAMESPACE, objects.NAMESPACE) or {}
+            if (quota.get("status") or {}).get("hard"):
+                return
+            time.sleep(0.1)
+        raise AbortedError(
+            f"nobody counted the quota within {QUOTA_SECONDS:.0f} s: does a kube-controller-manager run?"
+        )
 
     def _wait_for_load_balancer(self) -> t.Dict[str, t.Any]:
         """Seconds until the LoadBalancer has an address, and until this host gets an answer from it."""

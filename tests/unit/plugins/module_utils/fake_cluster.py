@@ -35,6 +35,7 @@ class FakeCluster:
     """
 
     server = "https://192.0.2.1:6443"
+    counts_quotas = True
 
     def __init__(
         self, *, step_seconds: float = 0.01, stuck: t.Collection[str] = (), refused: t.Collection[str] = ()
@@ -146,6 +147,8 @@ class FakeCluster:
 
     def apply(self, obj: Object) -> Object:
         self.calls.append(("apply", obj["kind"], obj["metadata"]["name"]))
+        if obj["kind"] == "ResourceQuota" and self.counts_quotas:
+            obj = {**obj, "status": {"hard": obj["spec"]["hard"]}}
         return self.put(obj["kind"], copy.deepcopy(obj))
 
     def patch(self, obj: Object, patch: Object) -> Object:

@@ -137,6 +137,16 @@ def test_a_suffering_canary_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found["reached"]["created"] < 12
 
 
+def test_nothing_is_loaded_without_a_quota_that_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "QUOTA_SECONDS", 0.2)
+    cluster = FakeCluster()
+    cluster.counts_quotas = False
+    one = run(cluster)
+    one.load()
+    assert "does a kube-controller-manager run?" in one.result()["aborted"]
+    assert cluster.names("Pod") == []
+
+
 def test_a_lost_lease_ends_the_run() -> None:
     cluster = FakeCluster()
     one = run(cluster, rate=1.0, lease_seconds=4)
