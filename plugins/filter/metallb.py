@@ -45,6 +45,19 @@ def metallb_sessions(
     return metallb.sessions_of(hosts, control_plane, hostvars)
 
 
+def metallb_announced(
+    pools: Sequence[Mapping[str, Any]],
+    host: str,
+    hostvars: Mapping[str, Mapping[str, Any]],
+    control_plane: Sequence[str],
+) -> list[dict[str, Any]]:
+    """``{name, addresses, interfaces}`` of the pools that a host's speaker announces."""
+    return [
+        {"name": pool["name"], "addresses": list(pool["addresses"]), "interfaces": list(pool.get("interfaces") or [])}
+        for pool in metallb.announced_by(host, control_plane, hostvars, pools)
+    ]
+
+
 def metallb_manifest(speaker: str) -> str:
     """Name of the bundle's file that a speaker is installed from."""
     return metallb.MANIFESTS[speaker]
@@ -61,6 +74,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names of the filters."""
         return {
+            "metallb_announced": metallb_announced,
             "metallb_image_names": metallb_image_names,
             "metallb_manifest": metallb_manifest,
             "metallb_objects": metallb_objects,

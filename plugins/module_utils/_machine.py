@@ -273,7 +273,9 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         **observe_network(hostname if requirements.get("name_resolution") else "", requirements.get("endpoints") or ()),
         "disk_qualification": observe_qualification(requirements.get("disk_qualification") or {}, state_dir),
         "live_cluster": _live_cluster.observe() if requirements.get("live_cluster") else {},
-        "live_load_balancer": _live_load_balancer.observe() if requirements.get("load_balancer") else {},
+        "live_load_balancer": _live_load_balancer.observe()
+        if (requirements.get("load_balancer") or {}).get("live")
+        else {},
         # The last one: between these two the host answered.
         "epoch_seconds_begun": begun,
         "epoch_seconds": time.time(),

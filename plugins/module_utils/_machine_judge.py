@@ -63,6 +63,7 @@ def judge(machine: Machine, requirements: t.Mapping[str, t.Any]) -> list[Problem
         _judge_way_in,
         _judge_state,
         _judge_live_cluster,
+        _judge_layer_2,
     )
     return [problem for check in checks for problem in check(machine, requirements)]
 
@@ -376,9 +377,52 @@ def _judge_live_cluster(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iter
     if need.get("live_cluster") and machine["managed"]:
         for finding in _live_cluster.judge(machine["live_cluster"], need["live_cluster"]):
             yield Problem(*finding)
-    if need.get("load_balancer") and machine["managed"]:
+    if (need.get("load_balancer") or {}).get("live") and machine["managed"]:
         for finding in _live_load_balancer.judge(machine["live_load_balancer"], need["load_balancer"]):
             yield Problem(*finding)
+
+
+def _judge_layer_2(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    """Pools that this host answers for by ARP and NDP: on which interfaces, and in which networks."""
+    wanted = need.get("load_balancer") or {}
+    interfaces = {entry["name"]: entry["addresses"] for entry in machine["interfaces"]}
+    for pool in (wanted.get("announced") or ()) if wanted.get("mode") == "metallb_l2" else ():
+        named = list(pool.get("interfaces") or [])
+        missing = [name for name in named if name not in interfaces]
+        if missing:
+            yield Problem(
+                "load_balancer_interfaces",
+                f"the pool {pool['name']} is announced on {', '.join(named)}",
+                f"no {', '.join(missing)}; there are {', '.join(sorted(interfaces))}",
+                "The speaker would answer for the pool's addresses nowhere when it is this node's turn.",
+                "Correct interfaces of the pool, or select the nodes that have them (node_selectors).",
+            )
+            continue
+        networks = [
+            text
+            for name, found in interfaces.items()
+            if name != "lo" and (not named or name in named)
+            for text in found
+        ]
+        outside = [text for text in pool["addresses"] if not _in_a_network(text, networks)]
+        if outside:
+            yield Problem(
+                "load_balancer_segment",
+                f"the pool {pool['name']} should lie in a network of this host",
+                f"{', '.join(outside)} beside {', '.join(networks) or 'no networks'}",
+                "Only who is in the segment and takes the address for a neighbour's asks for it by ARP or NDP.",
+                "Use addresses of the nodes' network, or make sure that the segment's router has an address of the pool's network there.",
+                WARNING,
+            )
+
+
+def _in_a_network(pool: str, networks: t.Iterable[str]) -> bool:
+    """Is a network or range inside one of the networks in which a host has addresses?"""
+    first, dash, last = pool.partition("-")
+    wanted = ipaddress.ip_network(first.strip(), strict=False)
+    end = ipaddress.ip_address(last.strip()) if dash else wanted.broadcast_address
+    found = [ipaddress.ip_interface(text).network for text in networks]
+    return any(wanted.network_address in network and end in network for network in found)
 
 
 def is_reason(value: t.Any) -> bool:

@@ -76,8 +76,8 @@ options:
         type: dict
       load_balancer:
         description: >-
-          What Services of a live cluster keep: C(mode) and C(pools) of LoadBalancer addresses, and C(moves) for a play that changes the mode itself. A control
-          plane that this collection manages is asked by its own API.
+          LoadBalancer addresses: C(mode), C(pools), C(moves) for a play that changes the mode itself, C(live) to ask this host's API (of a control plane that
+          this collection manages) what Services have, C(announced) for the pools that this host answers for on layer 2.
         type: dict
       state_dir: {description: Directory that keeps something on hosts which this collection manages., type: str}
   waivers:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._label_selectors import as_object
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._label_selectors import as_object, selected
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.calico import (
     CalicoError,
     Object,
@@ -178,6 +178,20 @@ def sessions_of(
         if routers and EXCLUDE_LABEL not in metadata["labels"] and has_speaker(metadata["taints"]):
             found[host] = routers
     return found
+
+
+def announced_by(
+    host: str,
+    control_plane: Iterable[str],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    pools: Sequence[Mapping[str, Any]],
+) -> list[Mapping[str, Any]]:
+    """The pools that a host's speaker announces, by the labels and taints that the inventory gives its node."""
+    metadata = registrations([host], control_plane, hostvars, calico=False)[host]
+    if EXCLUDE_LABEL in metadata["labels"] or not has_speaker(metadata["taints"]):
+        return []
+    labels = {HOST_NAME_LABEL: host, "kubernetes.io/os": "linux", **metadata["labels"]}
+    return [pool for pool in pools if selected(pool.get("node_selectors"), labels)]
 
 
 # --- sessions

@@ -322,3 +322,50 @@ def test_the_firewall_of_the_cluster_may_not_shut_out_the_controller(
     found = core.judge(changed("ssh_client", client), {**NEED, "firewall": firewall})
     assert [problem.check for problem in found] == (["firewall_admits"] if words else [])
     assert all(words in problem.why for problem in found)
+
+
+NIC = {"name": "bond0", "mac": "", "mtu": 1500, "state": "UP", "addresses": ["10.0.0.11/24", "2001:db8::b/64"]}
+LOOPBACK = {"name": "lo", "mac": "", "mtu": 65536, "state": "UNKNOWN", "addresses": ["192.0.2.1/8"]}
+
+
+@pytest.mark.parametrize(
+    ("addresses", "interfaces", "mode", "expected"),
+    [
+        (["10.0.0.200-10.0.0.220", "10.0.0.64/28", "2001:db8::100/120"], [], "metallb_l2", []),
+        (["10.0.0.200-10.0.0.220"], ["bond0"], "metallb_l2", []),
+        (["10.0.0.200-10.0.0.220"], ["bond1"], "metallb_l2", [("load_balancer_interfaces", "error")]),
+        (["10.0.0.200-10.0.1.3"], [], "metallb_l2", [("load_balancer_segment", "warning")]),
+        (["10.0.0.0/23"], [], "metallb_l2", [("load_balancer_segment", "warning")]),
+        (["192.0.2.0/28"], [], "metallb_l2", [("load_balancer_segment", "warning")]),
+        (["192.0.2.0/28"], ["bond1"], "metallb_bgp", []),
+    ],
+)
+def test_pools_of_layer_2_on_a_machine(
+    addresses: list[str], interfaces: list[str], mode: str, expected: list[tuple[str, str]]
+) -> None:
+    pool = {"name": "public", "addresses": addresses, "interfaces": interfaces}
+    machine = {**FITTING, "interfaces": [NIC, LOOPBACK]}
+    found = core.judge(machine, {"load_balancer": {"mode": mode, "pools": [pool], "announced": [pool]}})
+    assert [(p.check, p.level) for p in found if p.check.startswith("load_balancer")] == expected
+
+
+def test_addresses_of_services_are_judged_where_the_api_was_asked() -> None:
+    live = {
+        "mode": "metallb_l2",
+        "pools": {"public": ["192.0.2.0/28"]},
+        "services": [
+            {
+                "name": "web",
+                "namespace": "shop",
+                "labels": {},
+                "namespace_labels": {},
+                "addresses": ["192.0.2.5"],
+                "pool": "",
+            }
+        ],
+    }
+    machine = {**FITTING, "managed": True, "live_load_balancer": live}
+    need = {"load_balancer": {"mode": "metallb_l2", "pools": [], "live": True}}
+    assert "live_load_balancer_pools" in {problem.check for problem in core.judge(machine, need)}
+    need["load_balancer"]["live"] = False
+    assert core.judge(machine, need) == []

@@ -244,3 +244,15 @@ def test_nodes_that_speak() -> None:
     }
     expected = {"cp2": ["10.0.1.254"], "w1": ["10.0.1.254", "10.0.2.254"]}
     assert metallb.sessions_of(hostvars, ["cp1", "cp2"], hostvars) == expected
+
+
+def test_pools_that_a_host_announces() -> None:
+    pools = [{"name": "all"}, {"name": "edge", "node_selectors": [EDGE]}]
+    hostvars: dict[str, dict[str, t.Any]] = {
+        "cp1": {},
+        "gpu": {"cluster_node_taints": [{"key": "gpu", "effect": "NoExecute"}]},
+        "w1": {"cluster_node_labels": {"pool": "edge"}},
+        "w2": {},
+    }
+    found = {host: [p["name"] for p in metallb.announced_by(host, ["cp1"], hostvars, pools)] for host in hostvars}
+    assert found == {"cp1": [], "gpu": [], "w1": ["all", "edge"], "w2": ["all"]}

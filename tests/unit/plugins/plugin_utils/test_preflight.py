@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _disk_result, _live_cluster, _machine_judge
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import (
+    _disk_result,
+    _live_cluster,
+    _live_load_balancer,
+    _machine_judge,
+)
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import node_space, upgrade_steps
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import preflight as core
 
@@ -484,6 +489,7 @@ def test_every_check_of_the_code_is_in_the_list_and_nothing_else() -> None:
     """So that a waiver's misspelt name is found, and the documentation is complete."""
     hosts = literals(Path(_machine_judge.__file__), "Problem", 0) | literals(Path(_live_cluster.__file__), "Finding", 0)
     hosts |= literals(Path(_disk_result.__file__), "Finding", 0)
+    hosts |= literals(Path(_live_load_balancer.__file__), "Finding", 0)
     # These two are made from the names of the variables.
     assert hosts | {"live_pod_cidrs", "live_service_cidrs"} == set(core.HOST_CHECKS)
     own = literals(Path(core.__file__), "Finding", 1) | {"kernel_differs", "os_differs", "mtu_differs", "speed_differs"}
