@@ -401,6 +401,9 @@ class Run:
                     continue
                 name = choice.choice(standing)
                 node = self._watch.tracks.pods[name].node
+                self._watch.ready_now.discard(
+                    name
+                )  # before the watch says so: what is waited for afterwards are the new ones
             self._api.delete(
                 {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": objects.NAMESPACE}}
             )

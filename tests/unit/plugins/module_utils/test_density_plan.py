@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _density_plan as planning
@@ -197,6 +197,7 @@ def test_taints_that_somebody_set_are_tolerated() -> None:
     assert planning.plan([room(taints=(("dedicated", "dense", "NoSchedule"),))], planning.Wish()).pods > 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(3, 2000), min_size=1, max_size=20), st.floats(0.05, 1))
 def test_a_share_always_fits(free: list[int], share: float) -> None:
     rooms = [room(f"n{number}", count) for number, count in enumerate(free)]
@@ -218,6 +219,7 @@ def test_survival_of_a_loss(pods: list[int], daemons: int, kept: bool) -> None:
     assert found["kept"] is kept
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text("abcdef", min_size=1), st.integers(0, 500), min_size=1), st.floats(0, 1))
 def test_what_is_divided_fits_and_is_all_of_it(room_of: dict[str, int], share: float) -> None:
     count = int(share * sum(room_of.values()))

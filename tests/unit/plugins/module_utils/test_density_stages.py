@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _density_stages as stages
@@ -170,6 +170,7 @@ def test_percentile(values: list[float], share: float, wanted: float | None) -> 
     assert stages.percentile(values, share) == wanted
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.1, 100))
 def test_a_percentile_was_measured_and_has_its_share_below(values: list[float], share: float) -> None:
     found = stages.percentile(values, share)

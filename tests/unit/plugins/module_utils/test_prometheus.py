@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _prometheus as prometheus
@@ -86,6 +86,7 @@ def test_what_was_added(
     assert prometheus.added(before, after) == wanted
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 20), min_size=1, max_size=60), st.floats(0.01, 1))
 def test_a_quantile_is_within_the_bucket_of_the_true_one(values: list[float], share: float) -> None:
     bounds = [0.5, 1.0, 2.0, 5.0, 10.0, 20.0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import density_plots as plots
@@ -16,6 +16,7 @@ def test_steps_are_round(span: float, wanted: float) -> None:
     assert plots.nice_step(span) == pytest.approx(wanted)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e9), min_size=1))
 def test_a_linear_scale_holds_its_values(values: list[float]) -> None:
     axis = plots.linear("x", values)
@@ -23,6 +24,7 @@ def test_a_linear_scale_holds_its_values(values: list[float]) -> None:
     assert 2 <= len(axis.ticks()) <= 12
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e6), min_size=1))
 def test_a_logarithmic_scale_holds_its_values(values: list[float]) -> None:
     axis = plots.logarithmic("x", values, 0.01)
