@@ -37,7 +37,7 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 # A value may not unfold (YAML aliases of aliases) into more than this many parts, or be nested deeper.
 MOST_PARTS, DEEPEST = 20_000, 40
 CONTROLLER = "localhost"
-EVALUATED_GROUPS = (*CLUSTER_GROUPS, "bundle_server")
+EVALUATED_GROUPS = (*CLUSTER_GROUPS, "bundle_server", "routers")
 
 
 class TooLargeError(Exception):

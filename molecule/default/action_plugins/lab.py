@@ -18,6 +18,11 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.bare_metal.kubernetes.plugins.action.validate_cluster import Inventory
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import tor_config, tor_config_render
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import BundleError
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import View
+
 # The package belongs to the lab, not to the collection: it is found beside this file.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -28,13 +33,16 @@ from bmk_lab.model import LabError, build_topology
 display = Display()
 
 
-def host_descriptions(groups: Mapping[str, list[str]], hostvars: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def host_descriptions(
+    groups: Mapping[str, list[str]], hostvars: Mapping[str, Any], frr: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
     """What `build_topology` wants of each host in the inventory's group `lab`."""
     return {
         name: {
             "legs": dict(hostvars[name].get("lab_legs") or {}),
             "as_number": hostvars[name].get("lab_as_number"),
             "volumes": list(hostvars[name].get("lab_volumes") or []),
+            "frr_conf": frr.get(name, ""),
         }
         for name in groups.get("lab", [])
     }
@@ -58,7 +66,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         groups = variables["groups"]
         try:
-            hosts = host_descriptions(groups, variables["hostvars"])
+            hosts = host_descriptions(groups, variables["hostvars"], self._frr(variables))
             topology = build_topology(arguments["name"], arguments["network"], arguments["segments"], hosts)
             lab = Lab(
                 topology, Path(arguments["directory"]).expanduser(), lambda text: display.display(f"  lab: {text}")
@@ -82,7 +90,20 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=str(error))
         return result
 
+    def _frr(self, variables: dict[str, Any]) -> dict[str, str]:
+        """What `bare_metal.kubernetes.tor_config` writes for each router of this inventory."""
+        try:
+            routers = tor_config.plan(View(Inventory(self._loader, variables).read()))
+        except (tor_config.TorConfigError, BundleError) as error:
+            raise LabError(f"The routers' configuration cannot be made: {error}") from None
+        return {router.name: tor_config_render.frr(router) for router in routers}
+
     def _present(self, lab: Lab) -> dict[str, Any]:
+        lost = [router.name for router in lab.topology.routers if not router.frr_conf]
+        if lost:
+            raise LabError(
+                f"{', '.join(lost)}: no node and no router has a session with it (cluster_bgp_peers, tor_config_uplinks)"
+            )
         actions = lab.create(check=self._task.check_mode)
         changes = {"changed": bool(actions), "actions": [str(action) for action in actions]}
         if self._task.check_mode:

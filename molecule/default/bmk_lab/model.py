@@ -51,6 +51,7 @@ class Host:
     legs: tuple[Leg, ...]
     volumes: tuple[str, ...] = ()
     as_number: int | None = None
+    frr_conf: str = ""
 
     @property
     def router(self) -> bool:
@@ -154,7 +155,9 @@ def _host(
     if as_number is not None and not (isinstance(as_number, int) and 0 < as_number < 2**32):
         errors.append(f"{name}: lab_as_number must be 1 to 4294967295, found {as_number!r}")
         as_number = None
-    return Host(name, f"{lab}-{name}", tuple(legs), tuple(value.get("volumes") or ()), as_number) if legs else None
+    frr_conf = str(value.get("frr_conf") or "")
+    volumes = tuple(value.get("volumes") or ())
+    return Host(name, f"{lab}-{name}", tuple(legs), volumes, as_number, frr_conf) if legs else None
 
 
 def build_topology(
@@ -164,7 +167,7 @@ def build_topology(
 
     :param network: the lab's /16 in CIDR notation.
     :param segments: `{name: {number: third octet, prefix_length: 24}}`.
-    :param hosts: `{name: {legs: {segment: host number}, as_number: int | None, volumes: [path]}}`.
+    :param hosts: `{name: {legs: {segment: host number}, as_number: int | None, volumes: [path], frr_conf: text of a router}}`.
     :raises LabError: with every error at once.
     """
     errors: list[str] = []
