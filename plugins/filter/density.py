@@ -32,10 +32,10 @@ def kernel_parameters(
         raise AnsibleFilterError(f"kernel_parameters: {error}") from error
 
 
-def least_memory_mib(pods_per_node: int, overrides: Mapping[str, Any] | None = None) -> int:
+def least_memory_mib(pods_per_node: int, overrides: Mapping[str, Any] | None = None, shared_mib: int = 0) -> int:
     """MiB of the smallest machine on which the kubelet's reservations for that many pods leave anything for them."""
     try:
-        return cluster_budgets.least_memory_mib(int(pods_per_node), overrides or {})
+        return cluster_budgets.least_memory_mib(int(pods_per_node), overrides or {}, int(shared_mib))
     except (AttributeError, TypeError, ValueError) as error:
         raise AnsibleFilterError(f"least_memory_mib: {error}") from error
 

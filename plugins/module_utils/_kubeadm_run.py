@@ -30,12 +30,14 @@ SETTLE_SECONDS = 120.0
 GATE_SECONDS = 120.0
 PAUSE_SECONDS = 1.0
 PREVIOUS = ".previous"
+# kubeadm's addon. It keeps the number of replicas that it finds when it writes the Deployment anew.
+COREDNS = {"name": "coredns", "namespace": "kube-system"}
 
 
 @dataclass(frozen=True)
 class Request:
     """What the module was asked for. ``peers`` are addresses of the other control planes, ``upload`` whether this node keeps the cluster's
-    configuration in the API up to date."""
+    configuration in the API up to date, ``coredns_replicas`` included."""
 
     documents: t.Sequence[t.Mapping[str, t.Any]]
     token: str = ""
@@ -45,6 +47,7 @@ class Request:
     timeout: float = 300.0
     check: bool = False
     paths: look.Paths = field(default_factory=look.Paths)
+    coredns_replicas: int = 0
 
     @property
     def local(self) -> t.Mapping[str, t.Any]:
@@ -291,7 +294,7 @@ def _settle(request: Request, left: t.Callable[[], tuple[core.Step, ...]]) -> No
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that differs: ``kind`` is ``configuration`` or ``kube-proxy`` (of the cluster), ``certificate`` or ``manifest`` (of this node)."""
+    """One thing that differs: ``kind`` is ``configuration``, ``kube-proxy`` or ``coredns`` (of the cluster), ``certificate`` or ``manifest`` (of this node)."""
 
     kind: str
     name: str
@@ -390,14 +393,30 @@ def _stored(request: Request, path: str) -> list[Change]:
         proxy = api.get("v1", "ConfigMap", core.KUBE_PROXY.name, core.KUBE_PROXY.namespace) or {}
         daemon_set = api.get("apps/v1", "DaemonSet", core.KUBE_PROXY.name, core.KUBE_PROXY.namespace) or {}
         pods = api.list("v1", "Pod", "kube-system", labels="k8s-app=kube-proxy")
+        dns = api.get("apps/v1", "Deployment", COREDNS["name"], COREDNS["namespace"]) or {}
     old = core.outdated_pods(proxy, daemon_set, pods)
-    return [*found, Change("kube-proxy", "pods", "".join(f"{name} runs with older settings\n" for name in old), "")]
+    found.append(Change("kube-proxy", "pods", "".join(f"{name} runs with older settings\n" for name in old), ""))
+    return [*found, *coredns_change(dns, request.coredns_replicas)]
+
+
+def coredns_change(deployment: t.Mapping[str, t.Any], wanted: int) -> list[Change]:
+    """More replicas of CoreDNS, where there are too few; an autoscaler's or an administrator's larger number stays. Pure."""
+    have = (deployment.get("spec") or {}).get("replicas")
+    if have is None or have >= wanted:
+        return []
+    return [Change("coredns", "replicas", f"{have}\n", f"{wanted}\n")]
 
 
 def _store(request: Request, changes: t.Sequence[Change], path: str) -> None:
     kinds = {change.kind for change in changes}
     if "configuration" in kinds:
         kubeadm("init", "phase", "upload-config", "kubeadm", f"--config={path}", timeout=120)
+    if "coredns" in kinds:
+        with admin_api(request, deadline=60) as api:
+            api.patch(
+                {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": dict(COREDNS)},
+                {"spec": {"replicas": request.coredns_replicas}},
+            )
     if "kube-proxy" not in kinds:
         return
     if any(change.kind == "kube-proxy" and change.name != "pods" for change in changes):

@@ -54,6 +54,10 @@ options:
     description: Whether this node keeps the cluster's configuration in the API up to date, for V(configured). One node does, the leader.
     type: bool
     default: false
+  coredns_replicas:
+    description: Replicas that CoreDNS has at least, kept by the node with O(upload), for V(configured). More are left alone.
+    type: int
+    default: 0
   timeout_seconds:
     description: How long a component may take until it runs with new settings.
     type: int
@@ -104,6 +108,7 @@ def main() -> None:
             "ca_cert_hash": {"type": "str", "default": ""},
             "peers": {"type": "list", "elements": "str", "default": []},
             "upload": {"type": "bool", "default": False},
+            "coredns_replicas": {"type": "int", "default": 0},
             "timeout_seconds": {"type": "int", "default": 180},
         },
         supports_check_mode=True,
@@ -118,6 +123,7 @@ def main() -> None:
             params["upload"],
             params["timeout_seconds"],
             module.check_mode,
+            coredns_replicas=params["coredns_replicas"],
         )
         with contextlib.nullcontext() if module.check_mode else shell.alone():
             outcome = ACTIONS[params["state"]](request)

@@ -22,6 +22,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     calico,
     cluster_schema,
     density,
+    density_control_plane,
     kubeadm_config,
     kubelet,
 )
@@ -52,7 +53,7 @@ CONTROL_PLANE_SOURCE = "OKD 4.10, Recommended host practices, Control plane node
 PROMETHEUS_MB_PER_POD = 2.8
 PROMETHEUS_SOURCE = "OKD 4.9, Scaling the cluster monitoring operator: 10 GB of RAM at 3,600 pods on 100 nodes"
 COREDNS_SOURCE = "coredns/deployment, Scaling_CoreDNS.md: (pods + Services) / 1000 + 54 MB, default settings"
-COREDNS_REPLICAS, COREDNS_LIMIT_MB, PODS_PER_SERVICE = 2, 178, 10  # kubeadm's Deployment: two replicas, limit 170Mi
+COREDNS_LIMIT_MB, PODS_PER_SERVICE = 178, 10  # kubeadm's Deployment: limit 170Mi
 METRICS_SERVER_SOURCE = "metrics-server README, Scaling: 200 MiB up to 100 nodes of 70 pods, 2 MiB for each node more"
 STATE_METRICS_SOURCE = "kube-state-metrics 1.9 README, Resource recommendation: 200 MiB up to 100 nodes of 30 pods, 2 MiB for each node more"
 TYPHA_SOURCE = "Calico, Install Typha: from 50 nodes on, one for 200 nodes, at least 3, at most 20"
@@ -64,6 +65,7 @@ EVICTION_SOURCE = "kubelet, evictionHard"
 BLOCK_SOURCE = "Calico IPAM blocks; two addresses for each pod, because those of ended pods linger"
 INFLIGHT_SOURCE = "Kubernetes' scale tests, cluster/gce: 1500/500 from 30,000 pods, 3000/1000 from 90,000"
 RATE_SOURCE = "the component's default, made for 110 pods a node, times the density"
+WORKERS_SOURCE = "kube-controller-manager's defaults, multiplied (docs/density.md)"
 LOAD_BALANCER_SOURCE = "MetalLB, avoidBuggyIPs: addresses that end in .0 and .255 are not given out"
 SERVICE_SOURCE = "kube-apiserver, ipallocator: neither the network's own address nor IPv4's broadcast"
 QUORUM_SOURCE = "etcd.io, FAQ: a quorum is (n/2)+1"
@@ -322,6 +324,7 @@ def quorum_plan(racks: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
+SIZED_FLAGS = {*density_control_plane.SYNC_WORKERS, "endpointslice-updates-batch-period"}
 FLAG_REASONS = {
     ("kube-apiserver", "max-requests-inflight"): "inflight",
     ("kube-apiserver", "max-mutating-requests-inflight"): "inflight",
@@ -347,6 +350,10 @@ def control_plane_flags(settings: kubeadm_config.ClusterSettings, *, hide: bool 
     reasons = {
         "inflight": (f"for {settings.pods} pods in the cluster", INFLIGHT_SOURCE),
         "rate": (f"for {settings.pods_per_node} pods a node", RATE_SOURCE),
+        "workers": (
+            f"for {settings.pods} pods in the cluster and {settings.pods_per_node} pods a node",
+            WORKERS_SOURCE,
+        ),
     }
     rows = []
     for component, section in (
@@ -356,12 +363,13 @@ def control_plane_flags(settings: kubeadm_config.ClusterSettings, *, hide: bool 
     ):
         for argument in document[section]["extraArgs"]:
             flag = argument["name"]
+            by_size = FLAG_REASONS.get((component, flag), "workers" if flag in SIZED_FLAGS else "")
             value = argument["value"]
             if flag in own[component]:
                 reason, source = "set by the inventory", "control_plane_*_extra_args"
                 value = cluster_schema.HIDDEN if hide or cluster_schema.is_secret(flag) else value
             else:
-                reason, source = reasons.get(FLAG_REASONS.get((component, flag), ""), ("", ""))
+                reason, source = reasons.get(by_size, ("", ""))
             rows.append({"component": component, "flag": flag, "value": value, "reason": reason, "source": source})
     return rows
 
@@ -386,7 +394,12 @@ def controllers(nodes: int, pods: int) -> list[dict[str, Any]]:
         "metrics-server": f"200 MiB + 2 MiB x {more} (like {of_seventy} nodes, less 100)",
     }
     amounts = {
-        "CoreDNS": (True, COREDNS_REPLICAS, (pods + services) / 1000 + 54, COREDNS_SOURCE),
+        "CoreDNS": (
+            True,
+            density_control_plane.coredns_replicas(pods, nodes),
+            (pods + services) / 1000 + 54,
+            COREDNS_SOURCE,
+        ),
         "Prometheus": (False, 1, PROMETHEUS_MB_PER_POD * pods, PROMETHEUS_SOURCE),
         "kube-state-metrics": (False, 1, (200 + 2 * more_state) * MB_PER_MIB, STATE_METRICS_SOURCE),
         "metrics-server": (False, 1, (200 + 2 * more) * MB_PER_MIB, METRICS_SERVER_SOURCE),

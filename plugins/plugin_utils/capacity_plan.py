@@ -393,6 +393,7 @@ def _control_plane(
         pods_per_node=max(1, densest),
         pods=pods,
         network_plugin=view.common("cluster_network_plugin") or "",
+        admission_checksum="-",
         apiserver_extra_args=extra[0],
         controller_manager_extra_args=extra[1],
         scheduler_extra_args=extra[2],

@@ -21,6 +21,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     calico,
     cluster_schema,
     density,
+    density_control_plane,
     kubelet,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import (
@@ -124,7 +125,11 @@ def nodes_alike(view: View) -> Iterator[tuple[Host, tuple[str, ...], int]]:
         *density.LEVELS,
         "os_prep_requirements",
     )
-    for host, like in view.alike(view.nodes, *names):
+    shared = shared_mib(view)
+    kinds: dict[int, list[Host]] = {}
+    for host in view.nodes:
+        kinds.setdefault(shared.get(host.name, 0), []).append(host)
+    for host, like in (pair for kind in kinds.values() for pair in view.alike(kind, *names)):
         pods = view.number(host, "cluster_pods_per_node")
         if pods is not None:
             yield host, like, pods
@@ -267,9 +272,20 @@ def pods_per_core(view: View) -> Iterator[Problem]:
             yield replace(view.about(host, path, reason, fix, value=each), hosts=like)
 
 
-def reserved_mib(pods: int, memory_mib: int, settings: Mapping[str, Any]) -> list[int] | None:
+def shared_mib(view: View) -> dict[str, int]:
+    """MiB that control planes keep to themselves, by host, of those that run workloads as well."""
+    members = {host.name for host in view.group("etcd")}
+    pods = sum(pods * nodes for pods, nodes in view.pods_per_node().items())
+    return {
+        host.name: density_control_plane.control_plane_mib(pods, etcd=host.name in members)
+        for host in view.group("control_plane")
+        if density_control_plane.runs_workloads(view.value(host, "cluster_node_taints"))
+    }
+
+
+def reserved_mib(pods: int, memory_mib: int, settings: Mapping[str, Any], shared: int = 0) -> list[int] | None:
     """MiB that kubeReserved, systemReserved and evictionHard take of a machine; nothing when one of them cannot be read."""
-    document = kubelet.kubelet_configuration(pods, 1, memory_mib, settings)
+    document = kubelet.kubelet_configuration(pods, 1, memory_mib, settings, shared_mib=shared)
     found = []
     for name, key in (
         ("kubeReserved", "memory"),
@@ -284,7 +300,7 @@ def reserved_mib(pods: int, memory_mib: int, settings: Mapping[str, Any]) -> lis
     return found
 
 
-def least_memory_mib(pods: int, settings: Mapping[str, Any]) -> int:
+def least_memory_mib(pods: int, settings: Mapping[str, Any], shared: int = 0) -> int:
     """The smallest machine on which anything is left for pods; 0 when that cannot be told.
 
     The kubelet does not start with reservations above the machine's memory (pkg/kubelet/cm, validateNodeAllocatable).
@@ -292,7 +308,7 @@ def least_memory_mib(pods: int, settings: Mapping[str, Any]) -> int:
     least = 0
     # Shares grow with the machine, so each answer is the next question.
     for _round in range(LONGEST_SEARCH):
-        amounts = reserved_mib(pods, least, settings)
+        amounts = reserved_mib(pods, least, settings, shared)
         if amounts is None:
             return 0
         if sum(amounts) < least:
@@ -308,7 +324,7 @@ def memory_remains(view: View) -> Iterator[Problem]:
         memory = requirement(view, host, "min_memory_mib")
         if memory is None:
             continue
-        amounts = reserved_mib(pods, memory, kubelet_settings(view, host))
+        amounts = reserved_mib(pods, memory, kubelet_settings(view, host), shared_mib(view).get(host.name, 0))
         if amounts is None:
             continue
         if sum(amounts) >= memory:

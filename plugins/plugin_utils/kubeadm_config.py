@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, calico
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, calico, density_control_plane
 
 KUBEADM_API = "kubeadm.k8s.io/v1beta4"
 PKI = "/etc/kubernetes/pki"
@@ -24,6 +24,11 @@ AUDIT_DIRECTORY = "/etc/kubernetes/audit"
 AUDIT_POLICY = f"{AUDIT_DIRECTORY}/policy.yaml"
 AUDIT_LOG_DIRECTORY = "/var/log/kubernetes/audit"
 ENCRYPTION_CONFIGURATION = f"{PKI}/encryption.json"  # role pki keeps it the same on all control planes
+ADMISSION_DIRECTORY = "/etc/kubernetes/admission"
+ADMISSION_CONFIGURATION = f"{ADMISSION_DIRECTORY}/configuration.yaml"
+# NodeRestriction is kubeadm's.
+ADMISSION_PLUGINS = "NodeRestriction,EventRateLimit"
+ADMISSION_CHECKSUM_VARIABLE = "BARE_METAL_KUBERNETES_ADMISSION"
 AUDIT_CHECKSUM_VARIABLE = "BARE_METAL_KUBERNETES_AUDIT_POLICY"
 CRI_SOCKET = "unix:///run/containerd/containerd.sock"
 CONTROL_PLANE_TAINT = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
@@ -47,7 +52,8 @@ class KubeadmConfigError(Exception):
 class ClusterSettings:
     """What all control planes share. ``endpoint`` is ``host:port``; ``*_extra_args`` map flag names to a value, a list of values, or null to leave a
     computed flag out; ``pods_per_node`` is that of the densest node, ``pods`` what all nodes together may carry;
-    ``audit_policy_checksum`` makes a changed policy a changed manifest.
+    ``audit_policy_checksum`` and ``admission_checksum`` make a changed file a changed manifest (empty: there is none);
+    ``apiserver_memory_mib`` is the soft limit of an apiserver's heap on this machine (0: none).
     """
 
     cluster_name: str
@@ -67,6 +73,8 @@ class ClusterSettings:
     coredns_version: str = ""
     image_repository: str = "registry.k8s.io"
     audit_policy_checksum: str = ""
+    admission_checksum: str = ""
+    apiserver_memory_mib: int = 0
     event_ttl: str = "1h0m0s"
     feature_gates: Mapping[str, bool] = field(default_factory=dict)
     apiserver_extra_args: Mapping[str, Any] = field(default_factory=dict)
@@ -188,17 +196,30 @@ def _apiserver(cluster: ClusterSettings) -> dict[str, Any]:
     if cluster.control_planes > 1:
         # Connections are long-lived: one in a thousand requests asks its client to connect anew, so that load finds its way back to a restarted apiserver.
         computed["goaway-chance"] = "0.001"
+    volumes = [
+        _mount("audit-policy", AUDIT_DIRECTORY, read_only=True),
+        _mount("audit-log", AUDIT_LOG_DIRECTORY, read_only=False),
+    ]
+    variables: dict[str, str] = {}
+    # The apiserver reads these files once: with the checksum in the manifest, a changed one rolls the apiservers like a changed flag.
+    if cluster.audit_policy_checksum:
+        variables[AUDIT_CHECKSUM_VARIABLE] = cluster.audit_policy_checksum
+    if cluster.admission_checksum:
+        computed |= {
+            "admission-control-config-file": ADMISSION_CONFIGURATION,
+            "enable-admission-plugins": ADMISSION_PLUGINS,
+        }
+        volumes.append(_mount("admission", ADMISSION_DIRECTORY, read_only=True))
+        variables[ADMISSION_CHECKSUM_VARIABLE] = cluster.admission_checksum
+    if cluster.apiserver_memory_mib:
+        variables["GOMEMLIMIT"] = f"{cluster.apiserver_memory_mib}MiB"
     found: dict[str, Any] = {
         "certSANs": sorted({"localhost", "127.0.0.1", *cluster.certificate_sans}),
         "extraArgs": arguments(computed, cluster.apiserver_extra_args),
-        "extraVolumes": [
-            _mount("audit-policy", AUDIT_DIRECTORY, read_only=True),
-            _mount("audit-log", AUDIT_LOG_DIRECTORY, read_only=False),
-        ],
+        "extraVolumes": volumes,
     }
-    if cluster.audit_policy_checksum:
-        # The apiserver reads its policy once: with the checksum in the manifest, a changed policy rolls the apiservers like a changed flag.
-        found["extraEnvs"] = [{"name": AUDIT_CHECKSUM_VARIABLE, "value": cluster.audit_policy_checksum}]
+    if variables:
+        found["extraEnvs"] = [{"name": name, "value": value} for name, value in sorted(variables.items())]
     return found
 
 
@@ -210,6 +231,8 @@ def cluster_configuration(cluster: ClusterSettings) -> dict[str, Any]:
     scheduler_qps = scaled_qps(SCHEDULER_QPS, SCHEDULER_QPS_LIMIT, cluster.pods_per_node)
     manager = {
         **_node_cidr_arguments(cluster),
+        **density_control_plane.batching(cluster.pods),
+        **density_control_plane.sync_workers(cluster.pods, cluster.pods_per_node),
         "kube-api-burst": manager_qps * 3 // 2,
         "kube-api-qps": manager_qps,
         "profiling": False,

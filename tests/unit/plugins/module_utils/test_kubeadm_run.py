@@ -234,17 +234,21 @@ def test_what_changes_on_a_live_control_plane(
     assert [change.line for change in shell.plan_configure(MANIFESTS, wanted, names, stored)] == lines
 
 
+RESTART = [core.RESTARTED]
+
+
 @pytest.mark.parametrize(
-    ("changes", "phases", "restarted"),
+    ("changes", "phases", "patched"),
     [
-        ([], [], False),
-        ([stored("a", "b")], ["upload-config"], False),
-        ([shell.Change("kube-proxy", "kube-system/kube-proxy", "a", "b")], ["addon"], True),
-        ([shell.Change("kube-proxy", "pods", "kube-proxy-x", "")], [], True),
+        ([], [], []),
+        ([stored("a", "b")], ["upload-config"], []),
+        ([shell.Change("kube-proxy", "kube-system/kube-proxy", "a", "b")], ["addon"], [("kube-proxy", RESTART)]),
+        ([shell.Change("kube-proxy", "pods", "kube-proxy-x", "")], [], [("kube-proxy", RESTART)]),
+        ([shell.Change("coredns", "replicas", "2\n", "5\n")], [], [("coredns", {"replicas": 5})]),
     ],
 )
 def test_what_is_stored_in_the_api(
-    kubeadm: Kubeadm, monkeypatch: pytest.MonkeyPatch, changes: list[shell.Change], phases: list[str], restarted: bool
+    kubeadm: Kubeadm, monkeypatch: pytest.MonkeyPatch, changes: list[shell.Change], phases: list[str], patched: Any
 ) -> None:
     patches: list[Any] = []
 
@@ -256,13 +260,31 @@ def test_what_is_stored_in_the_api(
             return None
 
         def patch(self, target: Any, patch: Any) -> None:
-            patches.append((target["metadata"]["name"], list(patch["spec"]["template"]["metadata"]["annotations"])))
+            stamp = patch["spec"].get("template", {}).get("metadata", {}).get("annotations")
+            patches.append((target["metadata"]["name"], list(stamp) if stamp else patch["spec"]))
 
     monkeypatch.setattr(shell, "admin_api", lambda _request, deadline: Api())
     with shell.config_file(INIT) as (path, _generated):
-        shell._store(shell.Request(INIT), changes, path)
+        shell._store(shell.Request(INIT, coredns_replicas=5), changes, path)
     assert [argv[3] for argv in kubeadm.calls] == phases
-    assert patches == ([("kube-proxy", [core.RESTARTED])] if restarted else [])
+    assert patches == patched
+
+
+@pytest.mark.parametrize(
+    ("deployment", "wanted", "changed"),
+    [
+        ({}, 5, False),  # another DNS server
+        ({"spec": {"replicas": 2}}, 0, False),
+        ({"spec": {"replicas": 2}}, 2, False),
+        ({"spec": {"replicas": 2}}, 5, True),
+        ({"spec": {"replicas": 7}}, 5, False),  # an autoscaler's
+    ],
+)
+def test_coredns_gets_no_fewer_replicas(deployment: dict[str, Any], wanted: int, changed: bool) -> None:
+    found = shell.coredns_change(deployment, wanted)
+    assert [(change.line, change.before, change.after) for change in found] == (
+        [("coredns replicas", "2\n", "5\n")] if changed else []
+    )
 
 
 def pod(name: str, address: str, ready: str) -> dict[str, Any]:

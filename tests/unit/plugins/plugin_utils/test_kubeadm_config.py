@@ -33,6 +33,8 @@ CLUSTER: dict[str, Any] = {
     "kube_proxy_configuration": {"conntrack": {"maxPerCore": 0}},
     "coredns_version": "v1.15.0",
     "audit_policy_checksum": "0123abcd",
+    "admission_checksum": "4567cdef",
+    "apiserver_memory_mib": 16384,
 }
 NODE: dict[str, Any] = {
     "name": "cp1",
