@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -39,12 +39,14 @@ def node_load(
     containers_per_pod: float = 1,
     control_plane: bool = False,
     registry: str = "",
+    shared_mib: int = 0,
 ) -> dict[str, Any]:
     """The images, programs and logs of a node (:class:`node_space.Load`) as a dictionary; ``manifest`` may be empty before there is a bundle."""
     try:
         load = node_space.load_of(
             manifest, int(pods_per_node), settings, float(containers_per_pod), control_plane, bool(registry)
         )
+        load = replace(load, shared_mib=int(shared_mib))
     except (KeyError, TypeError, ValueError) as error:
         raise AnsibleFilterError(f"node_load: {error!r}") from error
     # Not asdict: it copies nested containers by calling their type, which Ansible's lazy ones refuse.

@@ -48,7 +48,8 @@ class Note(NamedTuple):
 
 @dataclass(frozen=True)
 class Load:
-    """What a node is to hold. ``images_mib``: compressed; ``assumed``: there was no bundle to add up. ``settings``: fields of KubeletConfiguration."""
+    """What a node is to hold. ``images_mib``: compressed; ``assumed``: there was no bundle to add up. ``settings``: fields of KubeletConfiguration;
+    ``shared_mib``: memory that a control plane keeps to itself beside workloads."""
 
     pods: int
     images_mib: int = ASSUMED_IMAGES_MIB
@@ -56,6 +57,7 @@ class Load:
     assumed: bool = True
     containers_per_pod: float = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
+    shared_mib: int = 0
 
     @property
     def unpacked_mib(self) -> int:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._machine_judge import ERROR, WARNING, is_reason
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import node_space, upgrade_steps
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import density_limits, node_space, upgrade_steps
 
 WAIVED = "waived"
 LEVELS = (ERROR, WARNING, WAIVED)
@@ -67,6 +67,7 @@ HOST_CHECKS = (
 REPORT_CHECKS = (
     "clock_skew",
     "containerd_version",
+    "density",
     "duplicate_mac",
     "duplicate_machine_id",
     "duplicate_product_uuid",
@@ -178,6 +179,7 @@ def judge(inventory: Inventory, answers: Answers) -> list[Finding]:
         *judge_clocks(inventory, answers, machines),
         *judge_pools(inventory, machines),
         *judge_racks(inventory, machines),
+        *judge_density(inventory, machines),
         *judge_versions(inventory, machines),
         *judge_space(inventory, machines),
     )
@@ -470,6 +472,30 @@ def judge_space(inventory: Inventory, machines: Machines) -> Iterator[Finding]:
         if host in inventory.loads:
             for note in node_space.judge(machine, inventory.loads[host]):
                 yield Finding(note.level, note.check, (host,), *note[2:])
+
+
+def judge_density(inventory: Inventory, machines: Machines) -> Iterator[Finding]:
+    """Nodes that are to carry more pods than the machine can, with the most that it can."""
+    for host, load in inventory.loads.items():
+        if host not in machines:
+            continue
+        disk = (machines[host].get("disks") or {}).get(node_space.LOGS) or {}
+        machine = density_limits.Machine(
+            memory_mib=int(machines[host].get("memory_mib") or 0),
+            disk_mib=int(disk.get("size_mib") or 0),
+            shared_mib=load.shared_mib,
+        )
+        found = density_limits.exceeded(load.pods, machine, load.settings)
+        if found:
+            yield Finding(
+                ERROR,
+                "density",
+                (host,),
+                f"cluster_pods_per_node asks for {load.pods} pods",
+                f"a machine for {found[0].most}",
+                f"It carries at most {density_limits.words(found)}.",
+                f"Set cluster_pods_per_node to {found[0].most} or less for it, or use a larger machine.",
+            )
 
 
 def _differing(check: str, values: Mapping[str, str], what: str, why: str, fix: str) -> Iterator[Finding]:
