@@ -137,9 +137,9 @@ def test_a_machine_has_to_hold_what_the_kubelet_reserves_on_it(run: Runner) -> N
     settings = {"kubeReserved": {"memory": "100Ti"}}
     done = run(os_prep_waivers=waivers, cluster_kubelet_configuration=settings)
     assert done.returncode != 0
-    assert run.found("error") == {"memory": ["one", "two"]}
+    assert run.found("error") == {"memory": ["one", "two"]}, done.stdout + done.stderr
     # 100 TiB, systemReserved and evictionHard, and one for the pods
-    assert f"at least {100 * 2**20 + 256 + 200 + 1} MiB of memory are needed" in done.stdout + done.stderr
+    assert f"at least {100 * 2**20 + 256 + 1024 + 1} MiB of memory are needed" in done.stdout + done.stderr
 
 
 def test_a_remembered_disk_is_judged_by_the_limits_that_the_inventory_has_now(run: Runner) -> None:

@@ -56,6 +56,7 @@ def test_the_load_of_a_node_is_plain_data() -> None:
         "assumed": False,
         "containers_per_pod": 2.0,
         "settings": {"maxPods": 9},
+        "shared_mib": 0,
     }
     assert node_load("110", MANIFEST, {"maxPods": 9}, "2", False, "http://r:5000") == expected
     assert node_load(110)["assumed"] is True
