@@ -48,7 +48,7 @@ def sized(memory_mib: int, pods: int, **more: Any) -> dict[str, Any]:
         (sized(8192, 226), ""),
         (sized(8192, 227), "at most 226 by memory: 4097 + 256 + 200 MiB reserved and 16 MiB a pod fill 8192 MiB"),
         (sized(4000, 110), ""),
-        (sized(1 << 20, 4065), "4064 by PIDs"),
+        (sized(1 << 20, 600, cluster_kubelet_configuration={"podPidsLimit": 8192}), "508 by PIDs: podPidsLimit 8192"),
         (sized(2048, 500), ""),  # memory_remains says that nothing is left
     ],
 )
