@@ -28,8 +28,18 @@ def interface_of(machine: Mapping[str, Any], address: str) -> str:
     raise AnsibleFilterError(f"interface_of: no interface of this machine carries {address}")
 
 
+def restarts_due(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], name: str) -> list[str]:
+    """Hosts whose result of ``node_files``, registered as ``name``, has units left to restart; where there are none, a pattern of no host."""
+    found = [
+        host
+        for host in dict.fromkeys(hosts)
+        if host in hostvars and (hostvars[host].get(name) or {}).get("restarts_due")
+    ]
+    return found or ["!all"]
+
+
 class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"node_ips": node_ips, "interface_of": interface_of}
+        return {"node_ips": node_ips, "interface_of": interface_of, "restarts_due": restarts_due}

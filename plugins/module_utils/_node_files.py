@@ -18,7 +18,7 @@ import shutil
 import tempfile
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _originals, _systemd
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._atomic import (
@@ -416,6 +416,24 @@ def _has_to_restart(
     if service.restart is not None:
         return service.restart
     return unit_touched or _reads(service, touched) or 0 < unit.started_at < newest
+
+
+def restarts_due(desired: Desired, observed: Observed, changes: t.Sequence[Change]) -> list[str]:
+    """Units that run with older files than they have now (or will have after ``changes``) and were asked not to be restarted. Pure."""
+    touched = [change.name for change in changes if change.kind in ("file", "absent")]
+    found = []
+    for service in desired.services:
+        unit = observed.units[service.name]
+        unit_touched = any(_is_unit_file(service.name, path) for path in touched)
+        if (
+            service.restart is False
+            and unit.active == "active"
+            and _has_to_restart(
+                replace(service, restart=None), unit, observed.newest[service.name], unit_touched, touched
+            )
+        ):
+            found.append(service.name)
+    return found
 
 
 def _is_unit_file(name: str, path: str) -> bool:

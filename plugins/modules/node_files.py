@@ -101,6 +101,11 @@ RETURN = r"""
 changes: {description: 'The steps, each with C(kind), C(name) and C(actions).', returned: always, type: list, elements: dict}
 files_changed: {description: Paths that were written or removed., returned: always, type: list, elements: str}
 services_changed: {description: Units that were touched., returned: always, type: list, elements: str}
+restarts_due:
+  description: Units that run with older files and were asked not to be restarted (C(restart=false)).
+  returned: always
+  type: list
+  elements: str
 """
 
 import os
@@ -126,7 +131,8 @@ def main() -> None:
     except (core.NodeFilesError, CommandError, OSError) as exc:
         module.fail_json(msg=str(exc))
     diff = core.explain_diff(desired, observed, plan.changes) if module._diff else []
-    module.exit_json(changed=bool(plan.changes), diff=diff, **core.result(plan.changes))
+    due = core.restarts_due(desired, observed, plan.changes)
+    module.exit_json(changed=bool(plan.changes), diff=diff, restarts_due=due, **core.result(plan.changes))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     cluster_schema,
     density,
     density_control_plane,
+    density_limits,
     kubeadm_config,
     kubelet,
 )
@@ -144,13 +145,13 @@ def usual_nodes(nodes: int, pods: int) -> int:
 
 
 def kubelet_plan(
-    pods: int, machine: Machine, overrides: Mapping[str, Any] | None = None
+    pods: int, machine: Machine, overrides: Mapping[str, Any] | None = None, shared_mib: int = 0
 ) -> tuple[dict[str, Any], list[str]]:
     """What the kubelet of a machine keeps for itself and what is left for pods, and warnings.
 
-    Memory is in MiB. ``max_pods`` is what ``podsPerCore`` leaves of maxPods.
+    Memory is in MiB. ``shared_mib`` is what a control plane keeps to itself beside workloads. ``max_pods`` is what ``podsPerCore`` leaves of maxPods.
     """
-    settings = kubelet.kubelet_configuration(pods, machine.cpus, machine.memory_mib, overrides)
+    settings = kubelet.kubelet_configuration(pods, machine.cpus, machine.memory_mib, overrides, shared_mib=shared_mib)
     most, per_core = int(settings["maxPods"]), int(settings.get("podsPerCore") or 0)
     effective = min(most, per_core * machine.cpus) if per_core else most
     warnings = []
@@ -178,6 +179,11 @@ def kubelet_plan(
     )
     if (overrides or {}).get("kubeReserved") is not None:
         how = "the inventory says what is reserved"
+    if shared_mib:
+        how += f", {shared_mib} MiB of the control plane in systemReserved"
+    limits = density_limits.exceeded(most, density_limits.Machine(machine.memory_mib, shared_mib=shared_mib), overrides)
+    if limits and left > 0:
+        warnings.append(f"this machine carries at most {density_limits.words(limits)}")
     return {
         "max_pods": effective,
         "pod_pids_limit": settings.get("podPidsLimit"),

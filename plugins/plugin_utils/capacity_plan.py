@@ -20,7 +20,11 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     kubeadm_config,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import capacity_figures as figures
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_budgets import kubelet_settings, requirement
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_budgets import (
+    kubelet_settings,
+    requirement,
+    shared_mib,
+)
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import Host, View, key_of, some
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_rules import (
     LARGEST_CLUSTER_NODES,
@@ -158,10 +162,13 @@ def _machine_rows(
     for node in nodes:
         variants.setdefault(node.variant, []).append(node)
     rows, warnings = [], []
+    shared = shared_mib(view)
     for same in variants.values():
         first = same[0]
         names = [node.host.name for node in same]
-        settings, found = figures.kubelet_plan(first.pods, first.machine, first.kubelet_overrides)
+        settings, found = figures.kubelet_plan(
+            first.pods, first.machine, first.kubelet_overrides, shared.get(first.host.name, 0)
+        )
         parameters = figures.sysctls(
             first.pods,
             first.machine,

@@ -100,6 +100,33 @@ def test_verbs_of_a_service(asked: dict[str, Any], state: UnitState, newest: flo
     assert tuple(verb for change in plan.changes for verb in change.verbs) == verbs
 
 
+@pytest.mark.parametrize(
+    ("asked", "state", "newest", "files", "due"),
+    [
+        ({"restart": False}, unit(), 101.0, [], True),
+        ({"restart": False}, unit(), 99.0, [], False),
+        ({"restart": False}, unit(active="inactive"), 101.0, [], False),
+        ({"restart": False}, unit(active="activating", sub="auto-restart"), 101.0, [], False),
+        ({}, unit(), 101.0, [], False),  # this call restarts it
+        # A preview has not written the file yet.
+        (
+            {"restart": False, "restart_when_newer": ["/etc/demo"]},
+            unit(),
+            99.0,
+            [{"path": "/etc/demo", "content": "x"}],
+            True,
+        ),
+        ({"restart": False}, unit(), 99.0, [{"path": UNIT_FILE, "content": "x"}], True),
+    ],
+)
+def test_restarts_that_are_left_to_others(
+    asked: dict[str, Any], state: UnitState, newest: float, files: list[dict[str, Any]], due: bool
+) -> None:
+    wanted = desired(files=files, services=[{"name": "demo", "state": "present", **asked}])
+    seen = observed(wanted, state, newest)
+    assert core.restarts_due(wanted, seen, core.plan(wanted, seen).changes) == (["demo.service"] if due else [])
+
+
 def test_a_masked_unit_is_refused_with_the_way_out() -> None:
     wanted = desired(services=[{"name": "demo"}])
     plan = core.plan(wanted, observed(wanted, unit(load="masked", active="inactive")))
