@@ -442,7 +442,7 @@ CASES: list[tuple[str, Break, str]] = [
     ("serial_pulls", kubelet(serializeImagePulls=True), "the kubelet does not start with both"),
     ("event_limits", common(control_plane_event_rate_limits=[{"type": "Server", "qps": 5}]), "is not a limit of EventRateLimit"),
     ("event_limits", common(control_plane_event_ttl="a day"), "'a day' is not a duration"),
-    ("events_share_etcd", both(common(cluster_pods_per_node=500, cluster_pod_cidrs=["10.128.0.0/13"], cluster_service_cidrs=["10.96.0.0/16"]), hundred_and_one_nodes),
+    ("events_share_etcd", both(common(cluster_pods_per_node=500, cluster_pod_cidrs=["10.128.0.0/13"]), hundred_and_one_nodes),
      "-> warning keep events in an etcd of their own"),
     ("logs_fit", machines(min_free_mib={"/var/log": 5000}), "-> warning 110 x 3 files x 20 MiB = 6600 MiB"),
     ("blocks_of_a_node", common(cluster_calico_block_size=29), "-> warning makes 28 blocks of a node: 110 pods x 2 addresses / 8 in a /29"),
