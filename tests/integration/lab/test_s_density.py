@@ -7,6 +7,7 @@ in build/density.json and build/density.html.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +23,10 @@ from . import runner
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.density]
 
 ROOT = Path(__file__).resolve().parents[3]
-NAME, OCTETS = "labdense", "10.241"
-PODS = 500
+NAME, OCTETS = "labdense", "10.238"
+PLACES = 500
+# Fewer on a machine that has no half hour for it; the node is made for 500 all the same.
+PODS = int(os.environ.get("DENSITY_PODS", str(PLACES)))
 GROUPS = {
     "lab": {
         "children": {
@@ -31,7 +34,7 @@ GROUPS = {
                 "children": {
                     "control_plane": {"hosts": {"cp1": {"lab_legs": {"rack1": 11}}}},
                     "etcd": {"children": {"control_plane": None}},
-                    "workers": {"hosts": {"worker1": {"lab_legs": {"rack1": 31}, "cluster_pods_per_node": PODS}}},
+                    "workers": {"hosts": {"worker1": {"lab_legs": {"rack1": 31}, "cluster_pods_per_node": PLACES}}},
                 }
             },
             "routers": {"hosts": {"gateway": {"lab_legs": {"rack1": 254, "edge": 251}}}},
@@ -214,7 +217,7 @@ def test_inotify_at_the_kernels_default_is_named(cluster: Path, tmp_path: Path) 
         done, report = benchmark(cluster, tmp_path, {}, pods=4, rate=2, baseline_seconds=2, services=1)
     assert done.rc != 0
     assert "kernel_profile" in report["failed"]
-    assert f"fs.inotify.max_user_instances is 128 on worker1, {PODS} pods need 8192" in done.output
+    assert f"fs.inotify.max_user_instances is 128 on worker1, {PLACES} pods need 8192" in done.output
 
 
 def test_too_few_address_blocks_are_refused_before_the_load(cluster: Path, tmp_path: Path) -> None:
@@ -223,12 +226,12 @@ def test_too_few_address_blocks_are_refused_before_the_load(cluster: Path, tmp_p
     patch = f'{KUBECTL} patch {path} --type merge -p \'{{"spec":{{"maxBlocksPerHost":%s}}}}\''
     on("cp1", patch % 1)
     try:
-        done, report = benchmark(cluster, tmp_path, {}, pods_per_node=PODS, rate=2)
+        done, report = benchmark(cluster, tmp_path, {}, pods_per_node=PLACES, rate=2)
     finally:
         on("cp1", patch % (before or 0))
     assert done.rc != 0
     assert report == {}
-    assert f"node worker1 cannot carry {PODS} pods" in done.output
+    assert f"node worker1 cannot carry {PLACES} pods" in done.output
     assert "ended by pod addresses" in done.output
     assert on("cp1", f"{KUBECTL} get namespace -o name | grep density", check=False) == ""
 
