@@ -264,6 +264,7 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         "other_distributions": sorted(name for name, path in OTHER_DISTRIBUTIONS.items() if os.path.exists(path)),
         "versions": _live_versions.observe() if requirements.get("live_versions") else {},
         "managed": is_managed(state_dir),
+        "pods": count_pods(),
         "network_managers": [name for name in ("systemd-networkd", "NetworkManager") if name in units],
         "firewalls": observe_firewalls(units),
         "ssh_client": asdict(client) if client else {},
@@ -289,6 +290,14 @@ def observe_qualification(wanted: t.Mapping[str, t.Any], state_dir: str) -> dict
     text = _read(os.path.join(state_dir, QUALIFICATION_FILE))
     device = _fio_device.device_of(str(wanted["directory"])) if text else {}
     return _disk_result.recall(text, wanted, device, platform.release(), time.time())
+
+
+def count_pods(directory: str = "/var/lib/kubelet/pods") -> int:
+    """Return how many pods the kubelet keeps: it has a directory for each until the pod is gone from the API."""
+    try:
+        return len(os.listdir(directory))
+    except OSError:
+        return 0
 
 
 def is_managed(state_dir: str) -> bool:

@@ -75,6 +75,7 @@ REPORT_CHECKS = (
     "image_space",
     "kernel_differs",
     "kubernetes_version",
+    "live_pods",
     "log_space",
     "mtu_differs",
     "not_examined",
@@ -479,6 +480,17 @@ def judge_density(inventory: Inventory, machines: Machines) -> Iterator[Finding]
     for host, load in inventory.loads.items():
         if host not in machines:
             continue
+        running = int(machines[host].get("pods") or 0)
+        if running > load.pods:
+            yield Finding(
+                WARNING,
+                "live_pods",
+                (host,),
+                f"cluster_pods_per_node asks for {load.pods} pods",
+                f"a kubelet that has {running}",
+                "At its restart the kubelet admits its pods anew, oldest first, and fails those beyond maxPods.",
+                "Drain the node first (kubectl drain), or ask for more. Pods that have ended and are still in the API count here and not for the kubelet.",
+            )
         disk = (machines[host].get("disks") or {}).get(node_space.LOGS) or {}
         machine = density_limits.Machine(
             memory_mib=int(machines[host].get("memory_mib") or 0),

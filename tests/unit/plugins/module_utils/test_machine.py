@@ -338,6 +338,13 @@ def test_addresses_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert core.addresses_of("node1") == []
 
 
+def test_pods_of_a_kubelet_are_counted(tmp_path: Path) -> None:
+    assert core.count_pods(str(tmp_path / "missing")) == 0
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    assert core.count_pods(str(tmp_path)) == 2
+
+
 @pytest.mark.parametrize(
     ("names", "managed"),
     [

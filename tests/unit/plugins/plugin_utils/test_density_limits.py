@@ -99,6 +99,14 @@ def test_a_control_plane_with_workloads_keeps_its_part() -> None:
     assert judged(machines, cp1=node_space.Load(900, shared_mib=4512))[0][3] == "a machine for 834"
 
 
+@pytest.mark.parametrize(("running", "warned"), [(0, False), (110, False), (111, True)])
+def test_fewer_pods_than_there_are_is_a_warning(running: int, warned: bool) -> None:
+    found = judged({"w1": {"memory_mib": 524288, "pods": running}}, w1=node_space.Load(110))
+    assert [(finding[0], finding[3]) for finding in found] == (
+        [("warning", f"a kubelet that has {running}")] if warned else []
+    )
+
+
 def test_what_the_inventory_says_of_the_kubelet_counts() -> None:
     settings = {"podPidsLimit": 16384}
     assert "by PIDs" in judged({"w1": {"memory_mib": 524288}}, w1=node_space.Load(500, settings=settings))[0][4]
