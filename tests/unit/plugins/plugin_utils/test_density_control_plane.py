@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.bare_metal.kubernetes.plugins.filter import density_control_plane as filters
@@ -86,6 +86,7 @@ def test_events(pods: int, node: int, control_planes: int, ttl: str, rate: int, 
     assert user == {"type": "User", "qps": 200, "burst": burst}
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2000), st.integers(1, 200), st.sampled_from([1, 3, 5]))
 def test_a_full_node_that_starts_meets_no_limit(pods: int, nodes: int, control_planes: int) -> None:
     server, user = core.event_limits(pods * nodes, pods, control_planes, "1h0m0s")
@@ -100,6 +101,7 @@ def test_a_full_node_that_starts_meets_no_limit(pods: int, nodes: int, control_p
     assert server["burst"] >= core.EVENTS_PER_POD * pods * nodes
 
 
+@settings(deadline=None)
 @given(st.integers(1, 50_000))
 def test_one_more_worker_seldom_changes_the_limits(pods: int) -> None:
     step = core.event_limits(pods, 110, 3, "1h")[0]["burst"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import density_limits as core
@@ -48,6 +48,7 @@ def test_nobody_promised_to_fill_a_machine_up_to_kubernetes_own_default() -> Non
     assert exceeded(kubelet.DEFAULT_PODS, Machine(2048)) == []
 
 
+@settings(deadline=None)
 @given(st.integers(1, 1 << 21), st.integers(0, 1 << 24), st.integers(0, 1 << 16))
 def test_the_most_is_the_most(memory: int, disk: int, shared: int) -> None:
     machine = Machine(memory, disk, shared)
@@ -59,6 +60,7 @@ def test_the_most_is_the_most(memory: int, disk: int, shared: int) -> None:
         assert exceeded(most + 1, machine)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 70000))
 def test_halving_finds_the_last_that_fits(edge: int) -> None:
     assert core.most_that(lambda pods: pods <= edge) == min(edge, core.MOST_PODS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.density import PROCESSES_PER_POD, SYSTEM_PROCESSES
@@ -93,6 +93,7 @@ def test_logs_of_all_pods_fit_the_disk(pods: int, disk_gib: int, mib: int) -> No
     assert kubelet_configuration(pods, 8, 32768, disk_mib=disk_gib * 1024)["containerLogMaxSize"] == f"{mib}Mi"
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000), st.integers(1, 1 << 24))
 def test_logs_stay_within_their_share_unless_they_are_least(pods: int, disk_mib: int) -> None:
     mib = container_log_mib(pods, disk_mib)
@@ -127,6 +128,7 @@ def test_a_control_plane_that_runs_workloads_keeps_its_own_memory() -> None:
     assert kubelet_configuration(110, 8, 32768, shared_mib=1000)["systemReserved"]["memory"] == "1256Mi"
 
 
+@settings(deadline=None)
 @given(st.integers(1, 2000))
 def test_shims_have_process_numbers(pods: int) -> None:
     reserved = int(kubelet_configuration(pods, 8, 32768)["kubeReserved"]["pid"])
