@@ -57,6 +57,7 @@ BFD_FIELDS = {
     "echo_interval_milliseconds": "echoInterval",
 }
 HOST_NAME_LABEL = "kubernetes.io/hostname"
+LARGEST_INT32 = 2**31 - 1
 
 
 class MetallbError(Exception):
@@ -313,7 +314,26 @@ def _wanted(obj: Object, mode: str) -> bool:
     return mode in SPEAKING_MODES or obj["metadata"]["name"] not in SPEAKER_NAMES
 
 
+def with_wide_numbers(schema: Any) -> Any:
+    """A definition's schema in which numbers that do not fit into 32 bits do not say that they do.
+
+    v0.15.2 has ``format: int32`` with ``maximum: 4294967295`` for AS numbers; kube-apiserver 1.36 refuses every object by such a schema ("Maximum boundary
+    value must be of type integer with format int32").
+    """
+    if isinstance(schema, list):
+        return [with_wide_numbers(entry) for entry in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    found = {key: with_wide_numbers(value) for key, value in schema.items()}
+    maximum = found.get("maximum")
+    if found.get("format") == "int32" and isinstance(maximum, (int, float)) and maximum > LARGEST_INT32:
+        found["format"] = "int64"
+    return found
+
+
 def _adapted(obj: Object, images: Mapping[str, str], cpu_request: str) -> Object:
+    if obj["kind"] == "CustomResourceDefinition":
+        return dict(with_wide_numbers(obj))
     if obj["kind"] not in ("Deployment", "DaemonSet"):
         return obj
     result = with_images(obj, images)

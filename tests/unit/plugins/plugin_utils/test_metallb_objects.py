@@ -256,3 +256,25 @@ def test_pools_that_a_host_announces() -> None:
     }
     found = {host: [p["name"] for p in metallb.announced_by(host, ["cp1"], hostvars, pools)] for host in hostvars}
     assert found == {"cp1": [], "gpu": [], "w1": ["all", "edge"], "w2": ["all"]}
+
+
+def test_as_numbers_of_32_bits_pass_the_definitions_own_schema() -> None:
+    """Seen with kube-apiserver 1.36.3 and MetalLB v0.15.2: no BGPPeer at all was taken."""
+    number = {"type": "integer", "format": "int32", "minimum": 0}
+    schema = {
+        "properties": {
+            "myASN": number | {"maximum": 4294967295},
+            "peerPort": number | {"maximum": 16384},
+            "other": number,
+        }
+    }
+    definition = make("CustomResourceDefinition", "bgppeers.metallb.io") | {"spec": {"versions": [{"schema": schema}]}}
+    found = metallb.objects(yaml.safe_dump_all([definition, *yaml.safe_load_all(TEXT)]), "metallb_bgp", IMAGES, [])
+    (changed,) = [obj for obj in found if obj["kind"] == "CustomResourceDefinition"]
+    properties = changed["spec"]["versions"][0]["schema"]["properties"]
+    assert {name: value["format"] for name, value in properties.items()} == {
+        "myASN": "int64",
+        "peerPort": "int32",
+        "other": "int32",
+    }
+    assert properties["myASN"]["maximum"] == 4294967295
