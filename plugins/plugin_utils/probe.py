@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, the bare_metal.kubernetes maintainers
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The probe workload: one tiny echo server on every node, behind a ClusterIP and an address of each LoadBalancer pool.
+"""The probe workload: one tiny echo server on every node, behind a ClusterIP and two addresses of each LoadBalancer pool.
 
-An address has two Services that share it (metallb.io/allow-shared-ip: other ports, the same pods): one with ``externalTrafficPolicy: Cluster``,
-which proves the way to any node, and one with ``Local``, to whose pods the client's address has to come.
+One Service of a pool has ``externalTrafficPolicy: Cluster``, which proves the way to any node, one has ``Local``, to whose pods the client's address has
+to come. MetalLB lets Services share an address only where they ask for that very one, so each has its own.
 """
 
 from __future__ import annotations
@@ -22,12 +22,10 @@ Object = dict[str, Any]
 NAMESPACE = "bare-metal-system"
 NAME = "probe"
 PORT = 8080
-# Ports of the two Services on a pool's address.
-CLUSTER_PORT, LOCAL_PORT = 80, 8080
+SERVICE_PORT = 80
 POOL_ANNOTATION = "metallb.io/address-pool"
-SHARING_ANNOTATION = "metallb.io/allow-shared-ip"
-# A smaller pool is somebody's with few Services: the probe would take what they need.
-LEAST_ADDRESSES = 4
+# A smaller pool is somebody's with few Services: the probe's two addresses are what they need.
+LEAST_ADDRESSES = 8
 LONGEST_LABEL = 63
 LABELS = {"app.kubernetes.io/name": NAME}
 # Anybody but root; the image has no users of its own.
@@ -98,7 +96,7 @@ def service_name(pool: str) -> str:
     return f"{NAME}-{hashlib.sha256(pool.encode()).hexdigest()[:16]}"
 
 
-def _service(name: str, kind: str, port: int, families_policy: Object, more: Object | None = None) -> Object:
+def _service(name: str, kind: str, families_policy: Object, more: Object | None = None) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -107,7 +105,7 @@ def _service(name: str, kind: str, port: int, families_policy: Object, more: Obj
             "type": kind,
             "selector": LABELS,
             **families_policy,
-            "ports": [{"name": "http", "port": port, "protocol": "TCP", "targetPort": "http"}],
+            "ports": [{"name": "http", "port": SERVICE_PORT, "protocol": "TCP", "targetPort": "http"}],
             **(more or {}),
         },
     }
@@ -124,11 +122,11 @@ def pool_services(pool: Mapping[str, Any]) -> list[Object]:
         else {"ipFamilyPolicy": "SingleStack", "ipFamilies": [f"IPv{found[0]}"]}
     )
     services = [
-        _service(name, "LoadBalancer", CLUSTER_PORT, policy, {"externalTrafficPolicy": "Cluster"}),
-        _service(f"{name}-local", "LoadBalancer", LOCAL_PORT, policy, {"externalTrafficPolicy": "Local"}),
+        _service(name, "LoadBalancer", policy, {"externalTrafficPolicy": "Cluster"}),
+        _service(f"{name}-local", "LoadBalancer", policy, {"externalTrafficPolicy": "Local"}),
     ]
     for service in services:
-        service["metadata"]["annotations"] = {POOL_ANNOTATION: pool["name"], SHARING_ANNOTATION: name}
+        service["metadata"]["annotations"] = {POOL_ANNOTATION: pool["name"]}
     return services
 
 
@@ -147,6 +145,6 @@ def objects(image: str, pools: Sequence[Mapping[str, Any]]) -> list[Object]:
                 "template": {"metadata": {"labels": LABELS}, "spec": _pod(image)},
             },
         },
-        _service(NAME, "ClusterIP", CLUSTER_PORT, {"ipFamilyPolicy": "PreferDualStack"}),
+        _service(NAME, "ClusterIP", {"ipFamilyPolicy": "PreferDualStack"}),
         *(service for pool in pools for service in pool_services(pool)),
     ]

@@ -39,12 +39,12 @@ GROUPS = {
         }
     }
 }
-# 200 to 219: for everybody; 220 to 223: for those that ask, from worker1 only; the last one is for another namespace.
+# 200 to 215: for everybody; 216 to 223: for those that ask, from worker1 only; the last one is for another namespace.
 POOLS: list[dict[str, Any]] = [
-    {"name": "public", "addresses": [f"{OCTETS}.1.200-{OCTETS}.1.219"]},
+    {"name": "public", "addresses": [f"{OCTETS}.1.200-{OCTETS}.1.215"]},
     {
         "name": "chosen",
-        "addresses": [f"{OCTETS}.1.220/30"],
+        "addresses": [f"{OCTETS}.1.216/29"],
         "auto_assign": False,
         "node_selectors": [{"match_labels": {"kubernetes.io/hostname": "worker1"}}],
     },
@@ -61,9 +61,12 @@ CHOICES = {
 LAYER_2 = ("-e", json.dumps({"cluster_load_balancer_mode": "metallb_l2"}))
 # Routers of the lab take no address of their racks; this one is told to take the pools'.
 TAKE_POOLS = (
+    "configure terminal",
     f"ip prefix-list POOLS seq 5 permit {OCTETS}.1.192/26 le 32",
     "route-map FROM-NODES permit 5",
     "match ip address prefix-list POOLS",
+    "end",
+    "write memory",
 )
 #: seconds without an answer that a client may feel: the sessions' hold time is 9 s; a speaker that is silent is given up by memberlist, and the
 #: machine that runs all nodes has two cores.
@@ -116,8 +119,7 @@ def cluster(inventory: Path, machines: Callable[[str], object]) -> Iterator[runn
     """The machines, a router that takes the pools' addresses, and the first run."""
     machines("destroy")
     machines("create")
-    vtysh = [word for line in ("configure terminal", *TAKE_POOLS) for word in ("-c", line)]
-    podman("exec", f"{NAME}-gateway", "vtysh", *vtysh)
+    podman("exec", f"{NAME}-gateway", "vtysh", *(word for line in TAKE_POOLS for word in ("-c", line)))
     try:
         yield runner.play("site", inventory=inventory)
     finally:
