@@ -58,7 +58,8 @@ CHOICES = {
     "cluster_load_balancer_mode": "metallb_bgp",
     "cluster_load_balancer_pools": POOLS,
 }
-LAYER_2 = ("-e", json.dumps({"cluster_load_balancer_mode": "metallb_l2"}))
+# On layer 2 nobody speaks with the router, and routers without a session are refused.
+LAYER_2 = ("-e", json.dumps({"cluster_load_balancer_mode": "metallb_l2", "cluster_bgp_peers": []}))
 # Routers of the lab take no address of their racks; this one is told to take the pools'.
 TAKE_POOLS = (
     "configure terminal",
