@@ -87,6 +87,12 @@ def block_record(affinity: Object) -> Record:
     return {"node": spec.get("node", ""), "cidr": spec.get("cidr", ""), "state": spec.get("state", "")}
 
 
+def range_records(node: Object) -> list[Record]:
+    """``{node, cidr, state}`` of each range of a CiliumNode."""
+    ranges = ((node.get("spec") or {}).get("ipam") or {}).get("podCIDRs") or []
+    return [{"node": node["metadata"]["name"], "cidr": cidr, "state": "confirmed"} for cidr in ranges]
+
+
 def _custom(api: KubeApi, api_version: str, kind: str) -> list[Object]:
     """Objects of a kind that another program's installation defines; none where it is not installed."""
     try:
@@ -98,8 +104,10 @@ def _custom(api: KubeApi, api_version: str, kind: str) -> list[Object]:
 
 
 def _blocks(api: KubeApi) -> list[Record]:
-    found = _custom(api, "crd.projectcalico.org/v1", "BlockAffinity")
-    return [block_record(entry) for entry in found if (entry.get("spec") or {}).get("deleted") != "true"]
+    """Calico's blocks, or Cilium's ranges."""
+    affinities = _custom(api, "crd.projectcalico.org/v1", "BlockAffinity")
+    blocks = [block_record(entry) for entry in affinities if (entry.get("spec") or {}).get("deleted") != "true"]
+    return blocks or [entry for node in _custom(api, "cilium.io/v2", "CiliumNode") for entry in range_records(node)]
 
 
 def _announcements(api: KubeApi, namespace: str) -> list[Record]:

@@ -21,7 +21,7 @@ import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _calico, _node_firewall
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _calico, _cilium, _node_firewall
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
 
 #: certificates on a node, as shell patterns; kubeconfigs carry theirs inside
@@ -240,20 +240,24 @@ def parse_addresses(text: str) -> list[str]:
 
 
 def observe_router() -> Observation:
-    """Ask FRR on this host for its BGP neighbours, and the kernel for its addresses."""
+    """Ask FRR on this host for its BGP neighbours, and the kernel for its addresses and routes."""
     try:
         addresses = parse_addresses(run(["ip", "-json", "address", "show"], timeout=15).stdout)
         said = run(["vtysh", "-c", "show bgp summary json"], timeout=15).stdout
-        return {"neighbours": parse_frr_summary(json.loads(said)), "addresses": addresses, "error": ""}
+        found = {"neighbours": parse_frr_summary(json.loads(said)), "addresses": addresses, "error": ""}
+        return {**found, "routes": observe_routes()["routes"]}
     except (CommandError, ValueError) as exc:
-        return {"neighbours": {}, "addresses": [], "error": str(exc)}
+        return {"neighbours": {}, "addresses": [], "routes": [], "error": str(exc)}
 
 
-def observe_bgp() -> Observation:
-    """Ask Calico's BIRD on this host for its IPv4 sessions."""
+def observe_bgp(network_plugin: str = "calico") -> Observation:
+    """Ask Calico's BIRD, or Cilium's agent, on this host for its sessions (BIRD: IPv4)."""
     try:
-        sessions = _calico.parse_sessions(_calico.ask_bird(_calico.SOCKETS[4], "show protocols all"))
-    except _calico.CalicoStatusError as exc:
+        if network_plugin == "cilium":
+            sessions = _cilium.observe_sessions()
+        else:
+            sessions = _calico.parse_sessions(_calico.ask_bird(_calico.SOCKETS[4], "show protocols all"))
+    except (_calico.CalicoStatusError, _cilium.CiliumStatusError) as exc:
         return {"sessions": [], "error": str(exc)}
     return {"sessions": [asdict(session) for session in sessions], "error": ""}
 

@@ -32,6 +32,14 @@ PATHS = (
     "/var/lib/calico",
     "/var/run/calico",
     "/var/log/calico",
+    "/var/run/cilium",
+    "/run/cilium",
+    # Programs and maps that are kept by name; removing the name ends what nothing else holds.
+    "/sys/fs/bpf/cilium",
+    "/sys/fs/bpf/tc/globals",
+    "/etc/sysctl.d/99-zzz-override_cilium.conf",
+    "/etc/systemd/system/sys-fs-bpf.mount",
+    "/etc/systemd/system/multi-user.target.wants/sys-fs-bpf.mount",
     "/var/log/pods",
     "/var/log/containers",
     "/var/log/kubernetes",
@@ -68,9 +76,13 @@ MOUNT_ROOTS = (
     "/var/run/calico",
     "/run/calico",
 )
-INTERFACES = re.compile(r"^(cali[0-9a-f]+|vxlan\.calico|vxlan-v6\.calico|kube-ipvs0|nodelocaldns|cni0|flannel\.1)$")
+INTERFACES = re.compile(
+    r"^(cali[0-9a-f]+|lxc_health|lxc[0-9a-f]{8,}|cilium_(host|net|vxlan|geneve)|vxlan\.calico|vxlan-v6\.calico|kube-ipvs0|nodelocaldns|cni0|flannel\.1)$"
+)
 NFT_TABLES = re.compile(r"^table (?P<table>((ip6?|inet) (kube-proxy|calico)|inet bare_metal_firewall))$", re.MULTILINE)
-CHAIN_WORDS = re.compile(r"(^:|-A |-j |-g )(cali-|KUBE-)")
+CHAIN_WORDS = re.compile(r"(^:|-A |-j |-g )(cali-|KUBE-|(OLD_)?CILIUM_)")
+# Programs of Cilium's on the machine's own interfaces (bpf/bpf_host.c); they stay when the agent ends.
+CILIUM_FILTER = re.compile(r"\bcil_(from|to)_(netdev|host|overlay)\b")
 TABLE_FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}
 # What iptables-nft makes as soon as it is asked for something.
 IPTABLES_TABLES = ("filter", "mangle", "nat", "raw", "security")
@@ -96,6 +108,7 @@ class Found:
     mounts: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ()
     interfaces: tuple[str, ...] = ()
+    filtered: tuple[str, ...] = ()
     nft_tables: tuple[str, ...] = ()
     chains: tuple[str, ...] = ()
     routes: bool = False
@@ -120,7 +133,7 @@ def parse_mounts(text: str) -> list[str]:
 
 
 def without_cluster_rules(saved: str) -> str:
-    """The output of ``iptables-save`` without the chains and rules of kube-proxy, the kubelet and Calico."""
+    """The output of ``iptables-save`` without the chains and rules of kube-proxy, the kubelet, Calico and Cilium."""
     kept = [line for line in saved.splitlines() if not CHAIN_WORDS.search(line) and "cali:" not in line]
     return "\n".join(kept) + "\n"
 
@@ -146,6 +159,7 @@ def plan(found: Found) -> list[Step]:
     steps += [Step("unmount", point) for point in found.mounts]
     steps += [Step("delete namespace", name) for name in found.namespaces]
     steps += [Step("delete interface", name) for name in found.interfaces]
+    steps += [Step("delete filters", name) for name in found.filtered]
     steps += [Step("delete nft table", name) for name in found.nft_tables]
     steps += [Step("clear rules", command) for command in found.chains]
     if found.routes:
@@ -208,6 +222,13 @@ def _read(path: str) -> str:
         return ""
 
 
+def _is_filtered(interface: str) -> bool:
+    """Does Cilium look at the packets of this interface?"""
+    return any(
+        CILIUM_FILTER.search(_said(["tc", "filter", "show", "dev", interface, way])) for way in ("ingress", "egress")
+    )
+
+
 def observe(etcd_data_directory: str, state_dir: str, marked: t.Sequence[str]) -> Found:
     """Look for everything of a cluster on this machine. ``marked``: further directories whose marked files are ours."""
     links = json.loads(_said(["ip", "-json", "link", "show"]) or "[]")
@@ -225,6 +246,9 @@ def observe(etcd_data_directory: str, state_dir: str, marked: t.Sequence[str]) -
             line.split()[0] for line in _said(["ip", "netns", "list"]).splitlines() if line.startswith("cni-")
         ),
         interfaces=tuple(link["ifname"] for link in links if INTERFACES.match(link["ifname"])),
+        filtered=tuple(
+            link["ifname"] for link in links if not INTERFACES.match(link["ifname"]) and _is_filtered(link["ifname"])
+        ),
         nft_tables=tuple(m["table"] for m in NFT_TABLES.finditer(_said(["nft", "list", "tables"]))),
         chains=tuple(c for c in TABLE_FAMILIES if CHAIN_WORDS.search(_said([f"{c}-save"]))),
         routes=bool(_said(["ip", "route", "show", "proto", BIRD_PROTOCOL]).strip()),
@@ -286,6 +310,7 @@ def act(step: Step, state_dir: str) -> None:
         "unmount": lambda: run(["umount", "--lazy", subject]),
         "delete namespace": lambda: run(["ip", "netns", "delete", subject]),
         "delete interface": lambda: run(["ip", "link", "delete", subject]),
+        "delete filters": lambda: run(["tc", "qdisc", "delete", "dev", subject, "clsact"]),
         "delete nft table": lambda: run(["nft", "delete", "table", *subject.split()]),
         "clear rules": lambda: _clear_rules(subject),
         "flush routes": lambda: run(["ip", "route", "flush", "proto", subject]),

@@ -71,8 +71,8 @@ options:
         type: bool
       live_cluster:
         description: >-
-          What a live cluster cannot change: C(pod_cidrs), C(service_cidrs), C(domain), C(network_plugin), C(etcd_addresses), C(block_size). Compared with the
-          node's files and routes, on hosts that this collection manages.
+          What a live cluster cannot change: C(pod_cidrs), C(service_cidrs), C(domain), C(network_plugin), C(etcd_addresses), C(block_size),
+          C(kube_proxy_mode). Compared with the node's files and routes, on hosts that this collection manages.
         type: dict
       load_balancer:
         description: >-

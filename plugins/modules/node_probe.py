@@ -44,11 +44,16 @@ options:
     type: path
     default: /etc/etcd/pki
   bgp:
-    description: Whether to ask Calico's BIRD for its sessions, and the kernel for its routes.
+    description: Whether to ask the network plugin for its BGP sessions, and the kernel for its routes.
     type: bool
     default: false
+  network_plugin:
+    description: Who is asked for O(bgp), Calico's BIRD or Cilium's agent.
+    type: str
+    choices: [calico, cilium]
+    default: calico
   router:
-    description: Whether to ask FRR for its BGP neighbours.
+    description: Whether to ask FRR for its BGP neighbours, and the kernel for addresses and routes.
     type: bool
     default: false
   firewall:
@@ -103,6 +108,7 @@ def main() -> None:
             "etcd_endpoint": {"type": "str", "default": "https://127.0.0.1:2379"},
             "etcd_pki": {"type": "path", "default": "/etc/etcd/pki"},
             "bgp": {"type": "bool", "default": False},
+            "network_plugin": {"type": "str", "choices": ["calico", "cilium"], "default": "calico"},
             "router": {"type": "bool", "default": False},
             "firewall": {"type": "str", "default": ""},
             "speaker_url": {"type": "str", "default": ""},
@@ -121,7 +127,7 @@ def main() -> None:
     if asked["etcd"]:
         observation["etcd"] = probe.observe_etcd(asked["etcd_endpoint"], asked["etcd_pki"])
     if asked["bgp"]:
-        observation["bgp"] = probe.observe_bgp()
+        observation["bgp"] = probe.observe_bgp(asked["network_plugin"])
         observation["routes"] = probe.observe_routes()
     if asked["router"]:
         observation["router"] = probe.observe_router()

@@ -81,22 +81,27 @@ def _which(view: View) -> str:
 
 @rule
 def node_ranges(view: View) -> Iterator[Problem]:
-    """Who hands out addresses: without a plugin of ours kube-controller-manager cuts a range for each node, with Calico it must not."""
+    """Who hands out addresses: kube-controller-manager cuts a range for each node, with Calico and Cilium it must not; Cilium cuts its own."""
     variable, counts = "control_plane_controller_manager_extra_args", view.pods_per_planned_node()
     for host, like in view.alike(view.group("control_plane"), variable):
         given = view.value(host, variable) or {}
-        if view.common("cluster_network_plugin") == "calico":
+        if view.common("cluster_network_plugin") in ("calico", "cilium"):
             for name in sorted(str(name) for name in given):
                 own = name.startswith("node-cidr-mask-size") or (
                     name == "allocate-node-cidrs" and str(given[name]).lower() == "true"
                 )
                 if own:
-                    reason = "is about ranges that kube-controller-manager cuts for nodes; Calico hands out blocks of its own"
-                    fix = "remove it, see cluster_calico_block_size"
+                    is_calico = view.common("cluster_network_plugin") == "calico"
+                    words = "Calico hands out blocks of its own" if is_calico else "Cilium cuts its own"
+                    reason = f"is about ranges that kube-controller-manager cuts for nodes; {words}"
+                    fix = f"remove it{', see cluster_calico_block_size' if is_calico else ''}"
                     yield replace(view.about(host, f"{variable}.{name}", reason, fix, value=given[name]), hosts=like)
         elif counts and str(given.get("allocate-node-cidrs", "true")).lower() == "true":
             for pool in view.pods:
                 yield from _node_range_problems(view, pool, max(counts), sum(counts.values()), given)
+    if view.common("cluster_network_plugin") == "cilium" and counts:
+        for pool in view.pods:
+            yield from _node_range_problems(view, pool, max(counts), sum(counts.values()), {})
 
 
 def _node_range_problems(view: View, pool: Span, pods: int, nodes: int, given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -110,9 +115,10 @@ def _node_range_problems(view: View, pool: Span, pods: int, nodes: int, given: M
         fix = f"use a pod network of /{max(0, computed - (nodes - 1).bit_length())} or shorter, or fewer pods per node"
         yield view.cluster_problem("cluster_pod_cidrs", reason, fix)
         return
+    cutter = "Cilium" if view.common("cluster_network_plugin") == "cilium" else "kube-controller-manager"
     ranges, usable = 1 << (mask - prefix), addresses.for_pods(mask, pool.family)
     if mask - prefix > NODE_RANGE_BITS:
-        reason = f"{pool.text} and a node's /{mask} are {mask - prefix} bits apart, kube-controller-manager allows {NODE_RANGE_BITS}"
+        reason = f"{pool.text} and a node's /{mask} are {mask - prefix} bits apart, {cutter} allows {NODE_RANGE_BITS}"
         yield view.cluster_problem("cluster_pod_cidrs", reason, f"use /{mask - NODE_RANGE_BITS} or longer")
     elif ranges < nodes:
         reason = (

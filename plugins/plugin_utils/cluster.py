@@ -18,6 +18,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     addresses,
     bgp_rules,
     calico,
+    cilium_rules,
     cluster_budgets,
     cluster_rules,
     cluster_versions,
@@ -49,6 +50,7 @@ RULES: Mapping[str, Rule] = {
     **proxy_rules.RULES,
     **load_balancer_rules.RULES,
     **bgp_rules.RULES,
+    **cilium_rules.RULES,
 }
 
 

@@ -181,7 +181,7 @@ SHARED_VARIABLES = {
         "etcd_heartbeat_interval_ms",
     ),
 }
-SHARED_ROLES = ("calico", "metallb")
+SHARED_ROLES = ("calico", "cilium", "metallb")
 
 
 @rule

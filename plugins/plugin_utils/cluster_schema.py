@@ -529,6 +529,7 @@ FORMS: Mapping[str, Form] = {
     "control_plane_node_ip": Form(_address),
     "pki_node_ip": Form(_address),
     "calico_pod_cidrs[]": Form(_network),
+    "cilium_pod_cidrs[]": Form(_network),
     "calico_service_cidrs[]": Form(_network),
     "calico_block_size": between(20, 32, "Calico's IPv4 blocks are /20 to /32", also=(0,)),
     "api_endpoint_port": PORT,

@@ -47,6 +47,7 @@ HOST_CHECKS = (
     "load_balancer_interfaces",
     "load_balancer_segment",
     "live_families",
+    "live_kube_proxy",
     "live_network_plugin",
     "live_pod_cidrs",
     "live_service_cidrs",

@@ -34,6 +34,7 @@ class Wanted:
     outside: Sequence[str] = ()
     bgp_peers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     network_plugin: str = "calico"
+    encapsulation: str = "none"
     load_balancer: str = "calico_bgp"
     pools: Sequence[Mapping[str, str]] = ()
     speakers: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -254,6 +255,36 @@ def judge_blocks(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Obser
     return rows
 
 
+def judge_ranges_on_routers(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation]) -> list[Row]:
+    """Every router has a route to every node's range, and where the node is its neighbour, to that node.
+
+    For nodes that announce their range and leave the others' to the routers.
+    """
+    if not wanted.routers:
+        return [Row("pod routes", "routers", "skipped", "no host in the group 'routers' to ask")]
+    rows = []
+    for router, addresses in sorted(_router_addresses(wanted, hosts).items()):
+        seen, problem = _seen(hosts, router, "router")
+        routes = {route["destination"]: route for route in seen.get("routes", [])}
+        problems = [problem] if problem else []
+        owners = {entry["node"] for entry in cluster["blocks"]}
+        problems += [f"{node} has no range" for node in sorted(set(wanted.nodes) - owners)]
+        for entry in () if problem else cluster["blocks"]:
+            node, route = entry["node"], routes.get(entry["cidr"])
+            if node not in wanted.nodes:
+                continue
+            if route is None or route["kind"] != "unicast":
+                problems.append(f"no route to {entry['cidr']} of {node}")
+            elif set(wanted.bgp_peers.get(node, ())) & addresses and wanted.nodes[node] not in route["via"]:
+                problems.append(
+                    f"{entry['cidr']} of {node} goes to {', '.join(route['via']) or 'nobody'}, not to the node"
+                )
+        rows.append(
+            _row("pod routes", router, "; ".join(problems), f"{len(cluster['blocks'])} ranges of nodes reachable")
+        )
+    return rows
+
+
 def judge_pod_answers(
     wanted: Wanted, hosts: Mapping[str, Observation], targets: Mapping[str, Mapping[str, str]]
 ) -> list[Row]:
@@ -427,11 +458,14 @@ def judge(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation]
     rows += judge_etcd(wanted, hosts) + judge_urls(wanted, hosts) + judge_certificates(wanted, hosts)
     if wanted.firewall:
         rows += judge_firewall(wanted, hosts)
-    if wanted.network_plugin == "calico":
-        if any(wanted.bgp_peers.values()) and wanted.load_balancer != "metallb_bgp":
+    if wanted.network_plugin != "none":
+        peered = any(wanted.bgp_peers.values()) and wanted.load_balancer != "metallb_bgp"
+        if peered:
             rows += judge_bgp(wanted, hosts)
         if not cluster.get("error"):
-            rows += judge_blocks(wanted, cluster, hosts)
+            # Calico's nodes learn each other's blocks, Cilium's announce their range and leave the others' to the routers.
+            by_routers = wanted.network_plugin == "cilium" and wanted.encapsulation == "none" and peered
+            rows += (judge_ranges_on_routers if by_routers else judge_blocks)(wanted, cluster, hosts)
     if wanted.network_plugin != "none" and not cluster.get("error"):
         rows += judge_pod_answers(wanted, hosts, probe_targets(cluster, domain))
         rows += judge_outside(wanted, cluster, hosts)

@@ -12,6 +12,15 @@ for name in hosts hostname resolv.conf; do
     [ -s "/etc/$name" ] || install -m 0644 "/lab/$name" "/etc/$name"
 done
 
+# A distribution's kernel comes with a list of what is built into it; Cilium's agent looks there for iptables. This kernel has all of it built in.
+modules="/lib/modules/$(uname -r)"
+if [ ! -e "$modules/modules.builtin" ] && [ ! -e "$modules/modules.dep" ]; then
+    install -d "$modules"
+    for name in ip_tables iptable_filter iptable_mangle iptable_nat iptable_raw ip6_tables ip6table_filter ip6table_mangle ip6table_raw ip_set xt_socket; do
+        echo "kernel/net/netfilter/$name.ko"
+    done > "$modules/modules.builtin"
+fi
+
 install -d -m 0700 /root/.ssh
 install -m 0600 /lab/authorized_keys /root/.ssh/authorized_keys
 install -m 0600 /lab/ssh_host_ed25519_key /etc/ssh/ssh_host_ed25519_key

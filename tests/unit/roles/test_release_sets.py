@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import cilium
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_lock import Lock, load_lock
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import (
     BundleFile,
@@ -88,10 +89,10 @@ def names(lock: Lock, release_set: str, component: str, version: str) -> tuple[l
     return [file.name for file in files], [(image.name, image.tag) for image in images]
 
 
-def bundle(release_set: str, blobs: Path) -> Manifest:
+def bundle(release_set: str, blobs: Path, network_plugin: str = "calico") -> Manifest:
     """A bundle of this release set with invented content, the two manifests that roles read in ``blobs``."""
     lock = load_lock()
-    release = lock.release(release_set)
+    release = lock.release(release_set, features=[network_plugin])
     files, images = [], []
     for component, version in release.versions.items():
         file_names, image_names = names(lock, release_set, component, version)
@@ -115,7 +116,9 @@ def asking_variables() -> Iterator[tuple[str, str]]:
                 yield path.parts[-3], key
 
 
-ASKING = list(asking_variables())
+PLUGINS = ("calico", "cilium")
+EVERYTHING = list(asking_variables())
+ASKING = [(role, variable) for role, variable in EVERYTHING if role != "cilium"]
 RENDERED = ("__calico_objects", "__metallb_objects")
 
 
@@ -125,10 +128,14 @@ Evaluate = Callable[..., "subprocess.CompletedProcess[str]"]
 @pytest.fixture(scope="module", params=RELEASE_SETS)
 def evaluate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Evaluate, Path]:
     """The release set, and a function that has ansible-core evaluate variables of roles with it, into a file."""
-    directory = tmp_path_factory.mktemp(request.param)
+    return evaluator(request.param, "calico", tmp_path_factory.mktemp(request.param))
+
+
+def evaluator(release_set: str, network_plugin: str, directory: Path) -> tuple[str, Evaluate, Path]:
+    """The same for a network plugin."""
     blobs = directory / "cache/store/blobs/sha256"
     blobs.mkdir(parents=True)
-    manifest = bundle(request.param, blobs)
+    manifest = bundle(release_set, blobs, network_plugin)
     result = directory / "result.json"
     (directory / "inventory.yml").write_text(
         yaml.safe_dump(
@@ -148,7 +155,7 @@ def evaluate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     )
 
     def run(variables: list[str], **extra: Any) -> subprocess.CompletedProcess[str]:
-        roles = dict.fromkeys(role for role, _variable in ASKING)
+        roles = dict.fromkeys(role for role, _variable in EVERYTHING)
         paths = [ROLES / role / part / "main.yml" for role in ("cluster", *roles) for part in ("defaults", "vars")]
         content = "{{ {" + ", ".join(f"'{name}': {name}" for name in variables) + "} | to_json }}"
         play = {
@@ -163,6 +170,7 @@ def evaluate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         values = {
             "cluster_bundle_manifest": manifest.to_dict(),
             "cluster_bundle_cache_dir": str(directory / "cache"),
+            "cluster_network_plugin": network_plugin,
             **extra,
         }
         (directory / "extra.json").write_text(json.dumps(values))
@@ -182,7 +190,7 @@ def evaluate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             },
         )
 
-    return request.param, run, result
+    return release_set, run, result
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +252,29 @@ def test_rendered_objects_have_the_images_of_the_set(
             containers = entry["spec"]["template"]["spec"]["containers"]
             found[entry["metadata"]["name"]] = {container["image"].partition("@")[0] for container in containers}
     assert found == wanted
+
+
+@pytest.mark.parametrize("release_set", RELEASE_SETS)
+def test_a_bundle_with_cilium_has_what_its_roles_ask_for(release_set: str, tmp_path: Path) -> None:
+    _release_set, run, result = evaluator(release_set, "cilium", tmp_path)
+    choices = {"cluster_kube_proxy_mode": "none", "cluster_load_balancer_mode": "cilium_bgp"}
+    asked = [variable for role, variable in EVERYTHING if role not in ("calico", "metallb")]
+    outcome = run([*asked, "__cilium_settings", "__metallb_objects"], **choices)
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    found = json.loads(result.read_text())
+    assert not [variable for variable in asked if not found[variable]]
+    assert [entry["name"] for entry in found["__cilium_files"]] == ["helm", "cilium-chart.tgz"]
+    images = {image["name"].split("/", 1)[1] for image in found["__container_runtime_images"]}
+    assert images >= {"pause", "cilium/cilium", "cilium/operator-generic"}
+    assert not [image for image in images if "calico" in image]
+    assert found["__metallb_objects"] == []
+    settings = cilium.settings_of(found["__cilium_settings"])
+    version = load_lock().release(release_set, features=["cilium"]).versions["cilium"]
+    assert settings.images["cilium/cilium"].startswith(f"quay.io/cilium/cilium:{version}@sha256:")
+    assert (settings.densest, settings.pods, settings.bgp) == (500, 610, True)
+    values = cilium.values_for(settings)
+    assert values["ipam"]["operator"]["clusterPoolIPv4MaskSize"] == 22
+    assert values["kubeProxyReplacement"] == "true"
 
 
 def test_the_densest_node_decides_the_size_of_all_blocks(values: dict[str, Any]) -> None:

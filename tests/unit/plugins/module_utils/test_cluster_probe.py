@@ -172,3 +172,12 @@ def test_a_cluster_without_calico_has_no_blocks() -> None:
 def test_a_silent_api_is_not_a_cluster_without_calico() -> None:
     with pytest.raises(KubeApiError, match="refused"):
         observe(Api({"BlockAffinity": KubeApiError("connection refused", reason="Unreachable")}))
+
+
+def test_ranges_of_a_cilium_node() -> None:
+    node = {"metadata": {"name": "w1"}, "spec": {"ipam": {"podCIDRs": ["10.244.1.0/24", "fd00:1::/64"]}}}
+    assert core.range_records(node) == [
+        {"node": "w1", "cidr": "10.244.1.0/24", "state": "confirmed"},
+        {"node": "w1", "cidr": "fd00:1::/64", "state": "confirmed"},
+    ]
+    assert core.range_records({"metadata": {"name": "w1"}, "spec": {}}) == []

@@ -160,3 +160,42 @@ def test_tables_of_the_cluster_are_told_from_others() -> None:
     listed = "table ip kube-proxy\ntable inet filter\ntable inet bare_metal_firewall\ntable ip bare_metal_firewall_of_mine\ntable ip6 calico\n"
     found = [match["table"] for match in _node_reset.NFT_TABLES.finditer(listed)]
     assert found == ["ip kube-proxy", "inet bare_metal_firewall", "ip6 calico"]
+
+
+@pytest.mark.parametrize(
+    ("interface", "ours"),
+    [
+        ("lxc0a1b2c3d4e5f", True),
+        ("lxc_health", True),
+        ("cilium_host", True),
+        ("cilium_vxlan", True),
+        ("lxcbr0", False),
+        ("cilium_other", False),
+        ("eth0", False),
+        ("cali0a1b", True),
+    ],
+)
+def test_interfaces_of_the_cluster_are_told_from_others(interface: str, ours: bool) -> None:
+    assert bool(_node_reset.INTERFACES.match(interface)) is ours
+
+
+def test_cilium_s_rules_go_and_others_stay() -> None:
+    saved = "*filter\n:INPUT ACCEPT [0:0]\n:CILIUM_INPUT - [0:0]\n-A INPUT -j CILIUM_INPUT\n-A INPUT -p tcp -j ACCEPT\n:OLD_CILIUM_INPUT - [0:0]\nCOMMIT\n"
+    assert without_cluster_rules(saved) == "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "filtered"),
+    [
+        ("filter protocol all pref 1 bpf chain 0 handle 0x1 cil_from_netdev-eth0 direct-action\n", True),
+        ("filter protocol all pref 1 bpf chain 0 handle 0x1 somebody_else direct-action\n", False),
+        ("", False),
+    ],
+)
+def test_programs_on_the_machine_s_interfaces_are_found(
+    monkeypatch: pytest.MonkeyPatch, told: str, filtered: bool
+) -> None:
+    monkeypatch.setattr(_node_reset, "_said", lambda argv: told if argv[-1] == "ingress" else "")
+    assert _node_reset._is_filtered("eth0") is filtered
+    found = Found(filtered=("eth0",) if filtered else ())
+    assert [(step.verb, step.subject) for step in plan(found)] == ([("delete filters", "eth0")] if filtered else [])

@@ -214,14 +214,49 @@ def rule(**values: Any) -> dict[str, Any]:
     return {"name": "exporter", "ports": [9100]} | values
 
 
+def cilium(*breaks: Break, **values: Any) -> Break:
+    """A cluster with Cilium instead of Calico and kube-proxy, then broken."""
+    choices = {
+        "cluster_network_plugin": "cilium",
+        "cluster_kube_proxy_mode": "none",
+        "cluster_load_balancer_mode": "cilium_bgp",
+    }
+    return both(common(**{**choices, **values}), *breaks)
+
+
+def peer_option(**options: Any) -> Break:
+    """A session of w1 with an option."""
+    return own("w1", cluster_bgp_peers=[{"address": "10.77.1.254", "as_number": 64601, **options}])
+
+
 CASES: list[tuple[str, Break, str]] = [
     ("described_policies", common(cluster_network_policies={"kube-system": {}}), "own parts"),
     ("described_policies", common(cluster_network_policies={"shop": {"flows": [{"from": {}, "to": {}}]}}), "is {}"),
     ("described_policies", plain(cluster_network_policies={"shop": {}}), "-> warning is enforced by the network plugin"),
+    ("services_have_a_carrier", common(cluster_kube_proxy_mode="none"), "only Cilium carries them here"),
+    ("services_have_a_carrier", plain(cluster_kube_proxy_mode="none"), "only Cilium carries them here"),
+    ("cilium_values_are_free", cilium(cluster_cilium_values={"ipam": {"mode": "kubernetes"}}), "follows from cluster_pod_cidrs"),
+    ("cilium_values_are_free", cilium(cluster_cilium_values={"routingMode": "tunnel"}), "follows from cluster_encapsulation"),
+    ("cilium_routes", cilium(cluster_bgp_topology="route_reflectors"), "Cilium announces and learns nothing"),
+    ("cilium_routes", cilium(cluster_bgp_topology="full_mesh", cluster_load_balancer_mode="metallb_l2"), "Cilium announces and learns nothing"),
+    ("cilium_routes", cilium(cluster_wireguard=True), "made for Calico"),
+    ("cilium_routes", cilium(own("w1", cluster_bgp_peers=[])), "nobody learns where this node's pods are"),
+    ("cilium_routes", cilium(no_peers, cluster_load_balancer_mode="none", **{pool: []}), "routes pods between 2 racks (rack1, rack2)"),
+    ("cilium_sessions", cilium(peer_option(bfd=True)), "is nothing that a session of Cilium's can have"),
+    ("cilium_sessions", cilium(peer_option(ttl_security=1)), "is nothing that a session of Cilium's can have"),
+    ("cilium_sessions", cilium(cluster_bgp_external_cidrs=["192.0.2.128/28"]), "is Calico's"),
+    ("cilium_sessions", cilium(cluster_bgp_advertise_cluster_ips=True), "is Calico's, Cilium announces no ClusterIPs"),
+    ("cilium_announces", cilium(cluster_load_balancer_mode="calico_bgp"), "the network plugin is Cilium"),
+    ("cilium_announces", common(cluster_load_balancer_mode="cilium_bgp"), "cluster_network_plugin is calico"),
+    ("cilium_announces", cilium(no_peers, cluster_encapsulation="vxlan"), "no node has a session with a router"),
+    ("cilium_announces", cilium(**{pool: [{"name": "default", "addresses": ["192.0.2.0/28"], "priority": 1}]}), "Cilium's pools do not have it"),
+    ("encapsulation", cilium(cluster_encapsulation="vxlan_cross_subnet"), "is Calico's, Cilium does not have it"),
+    ("node_ranges", cilium(cluster_pod_cidrs=["10.0.0.0/7"]), "bits apart, Cilium allows 16"),
+    ("node_ranges", cilium(cluster_pod_cidrs=["10.244.0.0/22"]), "10.244.0.0/22 has 4 ranges of /24, one for each node; there are 5 nodes"),
     ("evaluable", lambda d: d.failures.update(cluster_domain="'nope' is undefined"), "cannot be evaluated: 'nope' is undefined"),
     ("fits_declaration", common(cluster_pods_per_node="lots"), "is a text, must be a whole number"),
     ("fits_declaration", common(cluster_kubernetes_version=1.3), "is a number with a fraction, must be a text"),
-    ("fits_declaration", common(cluster_network_plugin="calcio"), "is not one of calico, none"),
+    ("fits_declaration", common(cluster_network_plugin="calcio"), "is not one of calico, cilium, none"),
     ("fits_declaration", common(cluster_kube_proxy_mode="ipvs"), "deprecated since Kubernetes 1.35"),
     ("fits_declaration", common(cluster_kubeadm_ignore_preflight_errors=["all"]), "every check of kubeadm"),
     ("known_names", lambda d: d.given.update(cluster_pods_per_nod="x.yml:1"), "is not a variable of the role cluster"),
@@ -607,6 +642,12 @@ VALID: list[tuple[str, Break]] = [
     ("schedulable control planes only", both(group(workers=[], all=["cp1", "cp2", "cp3"]), common(cluster_node_taints=[]))),
     ("etcd on hosts of its own", both(
         group(etcd=["e1", "e2", "e3"]), lambda d: d.own.update({f"e{n}": {"cluster_node_ip": f"10.77.3.{n}"} for n in (1, 2, 3)}))),
+    ("Cilium with routers, without kube-proxy", cilium()),
+    ("Cilium with kube-proxy and MetalLB", cilium(
+        cluster_kube_proxy_mode="nftables", cluster_load_balancer_mode="metallb_l2", **{pool: []})),
+    ("Cilium encapsulated", cilium(no_peers, cluster_encapsulation="geneve", cluster_load_balancer_mode="none", **{pool: []})),
+    ("values of the user's own for Cilium", cilium(cluster_cilium_values={"debug": {"enabled": True}})),
+    ("passwords of Cilium's sessions", cilium(peer_option(password="tor"), cluster_bgp_passwords={"tor": "s3cret"})),
     ("reflectors and their routers", reflected),
     ("reflectors without routers, encapsulated", both(reflected, no_peers, common(cluster_encapsulation="vxlan_cross_subnet", **{pool: []}))),
     ("passwords, filters and communities", both(

@@ -368,3 +368,74 @@ def test_every_address_is_asked_of_both_families() -> None:
         "probe-public 2001:db8::1": "http://[2001:db8::1]:80/",
         "probe-public-local 10.9.0.1": "http://10.9.0.1:8080/",
     }
+
+
+# --- Cilium
+
+CILIUM = replace(WANTED, network_plugin="cilium", load_balancer="cilium_bgp")
+
+
+def router_routes(**changes: Any) -> dict[str, Any]:
+    """What the hosts show when the router has a route to each node's range, through the node."""
+    found = hosts()
+    routes = {
+        cidr: {"destination": cidr, "kind": "unicast", "protocol": "bgp", "via": [NODES[node]]}
+        for node, cidr in BLOCKS.items()
+    }
+    found["tor1"]["router"]["routes"] = [*{**routes, **changes}.values()]
+    for name in NODES:
+        found[name]["routes"]["routes"] = [{"destination": "default", "kind": "unicast"}]
+    return found
+
+
+def failed(wanted: Wanted, seen: dict[str, Any], told: dict[str, Any] | None = None) -> dict[tuple[str, str], str]:
+    rows = judge(wanted, told or cluster(), seen, "cluster.local")
+    return {(row.check, row.subject): row.detail for row in rows if row.result == "failed"}
+
+
+def test_under_cilium_the_routers_know_the_ranges() -> None:
+    assert failed(CILIUM, router_routes()) == {}
+    checks = {row.check for row in judge(CILIUM, cluster(), router_routes(), "cluster.local")}
+    assert checks == {row.check for row in judge(CALICO, cluster(), hosts(), "cluster.local")}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"destination": "10.0.0.0/8", "kind": "unicast", "via": []}, "no route to 10.244.0.64/26 of cp2"),
+        ({"destination": BLOCKS["cp2"], "kind": "blackhole", "via": []}, "no route to 10.244.0.64/26 of cp2"),
+        (
+            {"destination": BLOCKS["cp2"], "kind": "unicast", "via": ["10.0.0.9"]},
+            "10.244.0.64/26 of cp2 goes to 10.0.0.9, not to the node",
+        ),
+    ],
+)
+def test_a_range_that_the_router_does_not_send_to_its_node(change: dict[str, Any], words: str) -> None:
+    found = failed(CILIUM, router_routes(**{BLOCKS["cp2"]: change}))
+    assert found == {("pod routes", "tor1"): words}
+
+
+def test_a_range_behind_another_router_may_go_there() -> None:
+    wanted = replace(CILIUM, bgp_peers={**WANTED.bgp_peers, "cp2": ["10.0.2.254"]})
+    route = {"destination": BLOCKS["cp2"], "kind": "unicast", "via": ["10.0.0.2"]}
+    seen = router_routes(**{BLOCKS["cp2"]: route})
+    seen["cp2"]["bgp"]["sessions"][0]["neighbor"] = "10.0.2.254"
+    assert failed(wanted, seen) == {}
+
+
+def test_a_node_without_a_range() -> None:
+    told = cluster()
+    told["blocks"] = told["blocks"][1:]
+    assert failed(CILIUM, router_routes(), told) == {("pod routes", "tor1"): "cp1 has no range"}
+
+
+def test_no_router_to_ask_is_said() -> None:
+    rows = judge(replace(CILIUM, routers={}), cluster(), router_routes(), "cluster.local")
+    assert [(row.result, row.detail) for row in rows if row.check == "pod routes"] == [
+        ("skipped", "no host in the group 'routers' to ask")
+    ]
+
+
+def test_encapsulated_the_nodes_know_the_ranges() -> None:
+    assert failed(replace(CILIUM, encapsulation="vxlan"), hosts()) == {}
+    assert ("pod routes", "cp1") in failed(replace(CILIUM, encapsulation="vxlan"), router_routes())

@@ -1,0 +1,282 @@
+"""Cilium on a small lab of its own: one control plane and two workers in two racks, no kube-proxy, BGP with both racks' routers, LoadBalancer addresses
+from Cilium.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from . import runner
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.network]
+
+ROOT = Path(__file__).resolve().parents[3]
+NAME, OCTETS = "labcil", "10.79"
+NODES = {"plane1": {"rack1": 11}, "node1": {"rack1": 31}, "node2": {"rack2": 31}}
+GROUPS = {
+    "lab": {
+        "children": {
+            "lab_nodes": {
+                "children": {
+                    "control_plane": {"hosts": {"plane1": {"lab_legs": NODES["plane1"]}}},
+                    "etcd": {"children": {"control_plane": None}},
+                    "workers": {"hosts": {name: {"lab_legs": NODES[name]} for name in ("node1", "node2")}},
+                }
+            },
+            "bundle_server": {"hosts": {"store1": {"lab_legs": {"edge": 20}}}},
+            "routers": {
+                "hosts": {
+                    "gate1": {"lab_legs": {"rack1": 254, "spine": 2, "edge": 251}},
+                    "gate2": {"lab_legs": {"rack2": 254, "spine": 3, "edge": 252}},
+                }
+            },
+            "outside": {"hosts": {"visitor": {"lab_legs": {"edge": 10}}}},
+        }
+    }
+}
+CHOICES = {
+    "lab_name": NAME,
+    "lab_network": f"{OCTETS}.0.0/16",
+    "cluster_network_plugin": "cilium",
+    "cluster_kube_proxy_mode": "none",
+    "cluster_load_balancer_mode": "cilium_bgp",
+    "cluster_cilium_hubble": True,
+    # The second line, as in the shipped lab: containers on a kernel with hybrid cgroups.
+    "cluster_cilium_values": {
+        "cgroup": {"autoMount": {"enabled": False}, "hostRoot": "/sys/fs/cgroup/unified"},
+        "securityContext": {"privileged": True},
+    },
+}
+KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
+# A client and a server of our own image; the server lets nobody in but pods with the label.
+WORKLOAD = """
+apiVersion: v1
+kind: Namespace
+metadata: {{name: trial}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: server, namespace: trial, labels: {{app: server}}}}
+spec:
+  nodeName: node2
+  containers: [{{name: server, image: {image}, ports: [{{containerPort: 8080}}]}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: friend, namespace: trial, labels: {{friend: "yes"}}}}
+spec:
+  nodeName: node1
+  containers: [{{name: client, image: {image}}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: stranger, namespace: trial}}
+spec:
+  nodeName: node1
+  containers: [{{name: client, image: {image}}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: server, namespace: trial}}
+spec:
+  type: NodePort
+  selector: {{app: server}}
+  ports: [{{port: 80, targetPort: 8080}}]
+"""
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: friends, namespace: trial}
+spec:
+  podSelector: {matchLabels: {app: server}}
+  policyTypes: [Ingress]
+  ingress: [{from: [{podSelector: {matchLabels: {friend: "yes"}}}]}]
+"""
+
+
+def on(host: str, command: str, check: bool = True) -> str:
+    """A shell command on a machine, through podman."""
+    argv = ["podman", "exec", "-i", f"{NAME}-{host}", "sh", "-c", command]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False)
+    assert not check or done.returncode == 0, f"{host}: {command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def kubectl(words: str, check: bool = True) -> str:
+    return on("plane1", f"{KUBECTL} {words}", check)
+
+
+def apply(text: str) -> None:
+    argv = ["podman", "exec", "-i", f"{NAME}-plane1", "sh", "-c", f"{KUBECTL} apply -f -"]
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def reached(pod: str, target: str) -> bool:
+    """Does the echo server of a pod get an answer from a URL?"""
+    told = kubectl(f"-n trial exec {pod} -- /echo-server probe --timeout 3s {target}", check=False)
+    return bool(json.loads(told or "[]")[0]["ok"]) if told.strip().startswith("[") else False
+
+
+def becomes(what: Callable[[], bool], seconds: int = 60) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if what():
+            return True
+        time.sleep(1)
+    return False
+
+
+@pytest.fixture(scope="module")
+def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped lab's connection and its allowances for containers, with the choices above."""
+    directory = tmp_path_factory.mktemp("inventory")
+    shipped = ROOT / "inventories" / "lab" / "group_vars"
+    (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": GROUPS}}, sort_keys=False))
+    (directory / "group_vars/all").mkdir(parents=True)
+    for part in ("lab", "routers.yml", "lab_nodes.yml"):
+        (directory / "group_vars" / part).symlink_to(shipped / part)
+    common: dict[str, object] = {}
+    for part in ("lab.yml", "cluster.yml"):
+        common |= yaml.safe_load((shipped / "all" / part).read_text())
+    choices = CHOICES | {"control_plane_kubeconfig_path": str(directory / "admin.conf")}
+    (directory / "group_vars/all/all.yml").write_text(yaml.safe_dump(common | choices, sort_keys=False))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def cluster(inventory: Path, run: Callable[..., subprocess.CompletedProcess[str]]) -> Iterator[runner.Run]:
+    """The first run, on machines that are made for it and taken away again."""
+
+    def machines(play: str) -> None:
+        run("ansible-playbook", "-i", inventory, ROOT / "molecule/default" / f"{play}.yml", timeout=900)
+
+    machines("destroy")
+    machines("create")
+    try:
+        yield runner.play("site", inventory=inventory, seconds=2400)
+    finally:
+        machines("destroy")
+
+
+@pytest.fixture(scope="module")
+def workload(cluster: runner.Run) -> str:
+    """The pods of the trial; returns the server's address."""
+    image = kubectl("-n bare-metal-system get daemonset probe -o jsonpath={.spec.template.spec.containers[0].image}")
+    apply(WORKLOAD.format(image=image))
+    kubectl("-n trial wait --for=condition=Ready pod --all --timeout=120s")
+    return kubectl("-n trial get pod server -o jsonpath={.status.podIP}")
+
+
+def test_the_first_run_makes_a_whole_cluster_without_kube_proxy(cluster: runner.Run) -> None:
+    assert cluster.rc == 0, cluster.output
+    assert ", 0 failed" in cluster.output
+    assert "kube-proxy" not in kubectl("-n kube-system get daemonset -o name")
+    for name in NODES:
+        assert "KUBE-SERVICES" not in on(name, "iptables-save 2>/dev/null; nft list ruleset 2>/dev/null", check=False)
+    assert "calico" not in kubectl("get pods -A -o name") + kubectl("get crd -o name")
+
+
+@pytest.mark.parametrize(
+    "check", ["bgp node", "bgp router", "pod routes", "pod to pod", "dns", "cluster ip", "load balancer"]
+)
+def test_verify_has_the_same_rows_as_with_calico(cluster: runner.Run, check: str) -> None:
+    rows = re.findall(rf"^{check} +(\S.*?) +(ok|FAILED|skipped)", cluster.output, re.MULTILINE)
+    assert rows
+    assert {result for _subject, result in rows} == {"ok"}
+
+
+def test_tasks_stay_within_the_budget(cluster: runner.Run) -> None:
+    assert cluster.task_count("plane1") <= 40
+    assert max(cluster.task_count(name) for name in ("node1", "node2")) <= 20
+
+
+def test_routers_know_each_node_range(cluster: runner.Run) -> None:
+    nodes = json.loads(kubectl("get ciliumnodes -o json"))["items"]
+    ranges = {node["metadata"]["name"]: node["spec"]["ipam"]["podCIDRs"][0] for node in nodes}
+    assert set(ranges) == set(NODES)
+    assert {cidr.partition("/")[2] for cidr in ranges.values()} == {"24"}
+    for router in ("gate1", "gate2"):
+        table = on(router, "ip route")
+        assert all(cidr in table for cidr in ranges.values()), table
+
+
+def test_the_agent_has_the_sizes_that_the_density_asks_for(cluster: runner.Run) -> None:
+    config = json.loads(kubectl("-n kube-system get configmap cilium-config -o json"))["data"]
+    assert config["bpf-ct-global-tcp-max"] == "262144"
+    assert config["api-rate-limit"].startswith("endpoint-create=rate-limit:2/s")
+    assert config["enable-hubble"] == "true"
+    pod = kubectl("-n kube-system get pod -l k8s-app=cilium --field-selector spec.nodeName=node1 -o name").strip()
+    told = kubectl(f"-n kube-system exec {pod} -c cilium-agent -- cilium-dbg status --verbose")
+    assert re.search(r"KubeProxyReplacement: +True", told), told
+    assert "TCP connection tracking       262144" in told, told
+
+
+def test_the_second_run_changes_nothing(cluster: runner.Run, inventory: Path) -> None:
+    second = runner.play("site", inventory=inventory)
+    assert second.rc == 0, second.output
+    assert second.changed() == {}
+
+
+def test_a_preview_says_that_nothing_would_change(cluster: runner.Run, inventory: Path) -> None:
+    preview = runner.play("site", "--check", "--diff", inventory=inventory)
+    assert preview.rc == 0, preview.output
+    assert preview.changed() == {}
+
+
+def test_a_policy_is_enforced(workload: str) -> None:
+    url = f"http://{workload}:8080/healthz"
+    assert becomes(lambda: reached("stranger", url) and reached("friend", url))
+    apply(POLICY)
+    assert becomes(lambda: not reached("stranger", url))
+    assert reached("friend", url)
+    kubectl("-n trial delete networkpolicy friends")
+    assert becomes(lambda: reached("stranger", url))
+
+
+def test_a_node_port_answers_on_every_node(workload: str) -> None:
+    port = kubectl("-n trial get service server -o jsonpath={.spec.ports[0].nodePort}")
+    for legs in NODES.values():
+        ((rack, number),) = legs.items()
+        address = f"{OCTETS}.{rack.removeprefix('rack')}.{number}"
+        ask = f"curl -s -m 3 -o /dev/null -w '%{{http_code}}' http://{address}:{port}/healthz"
+        assert becomes(lambda ask=ask: "200" in on("visitor", ask, check=False)), address  # type: ignore[misc]
+
+
+def test_a_service_without_kube_proxy_answers_by_its_name(workload: str) -> None:
+    assert becomes(lambda: reached("stranger", "http://server.trial.svc.cluster.local/healthz"))
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ("cluster_network_plugin=calico", "a live node with cilium"),
+        ("cluster_kube_proxy_mode=nftables", "a live node without kube-proxy"),
+    ],
+)
+def test_what_a_live_cluster_cannot_change_is_refused(
+    cluster: runner.Run, inventory: Path, choice: str, words: str
+) -> None:
+    more = (
+        ["-e", "cluster_kube_proxy_mode=nftables", "-e", "cluster_load_balancer_mode=calico_bgp"]
+        if "plugin" in choice
+        else []
+    )
+    refused = runner.play("preflight", "-e", choice, *more, inventory=inventory)
+    assert refused.rc != 0
+    assert refused.changed() == {}
+    assert words in " ".join(refused.output.split()), refused.output
+
+
+def test_another_size_of_ranges_is_refused(cluster: runner.Run, inventory: Path) -> None:
+    refused = runner.play("site", "-e", "cluster_pods_per_node=200", inventory=inventory)
+    assert refused.rc != 0
+    assert "data.cluster-pool-ipv4-mask-size is '24' and cannot become '23'" in " ".join(refused.output.split())
