@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import verification
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import verification, verification_bgp
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.report_action import Report, ReportAction
 
 
@@ -33,6 +33,7 @@ class ActionModule(ReportAction):
         except TypeError as error:
             raise AnsibleActionFail(f"verification_report: 'wanted' has a key that is not known: {error}") from error
         rows = verification.judge(wanted, arguments["cluster"], arguments["hosts"], arguments["domain"])
+        rows += verification_bgp.judge(wanted, arguments["cluster"], arguments["hosts"])
         data = verification.as_data(rows)
         failed = [row for row in rows if row.result == "failed"]
         lines = [f"- {row.check}: {row.subject}: {row.detail}" for row in failed]

@@ -80,6 +80,13 @@ def bgp_sessions(
     return bgp.sessions(found, {host: (addresses[host], routers[host]) for host in hosts}, chosen)
 
 
+def bgp_topology(
+    hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], topology: str, encapsulation: str
+) -> str:
+    """Who speaks BGP with whom; ``auto`` is worked out."""
+    return bgp.topology_of(topology, any(hostvars[host].get("cluster_bgp_peers") for host in hosts), encapsulation)
+
+
 class FilterModule:
     """Entry point for Ansible."""
 
@@ -93,5 +100,6 @@ class FilterModule:
             "calico_typha_replicas": calico_typha_replicas,
             "bgp_reflectors": bgp_reflectors,
             "bgp_sessions": bgp_sessions,
+            "bgp_topology": bgp_topology,
             "pool_cidrs": pool_cidrs,
         }

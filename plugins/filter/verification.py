@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification import outside_urls, probe_targets
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification_bgp import mtu_targets
 
 
 def verification_targets(cluster: Mapping[str, Any], domain: str) -> list[str]:
@@ -47,6 +48,11 @@ def host_values(
     return {host: hostvars[host].get(name, default) for host in sorted(hosts)}
 
 
+def verification_mtu_targets(cluster: Mapping[str, Any], racks: Mapping[str, str], own: str) -> list[str]:
+    """The pods that a node asks with full packets, one in each rack."""
+    return mtu_targets(cluster, racks, own)
+
+
 class FilterModule:
     """Ansible's entry point."""
 
@@ -54,6 +60,7 @@ class FilterModule:
         return {
             "verification_targets": verification_targets,
             "verification_load_balancer_urls": verification_load_balancer_urls,
+            "verification_mtu_targets": verification_mtu_targets,
             "registered": registered,
             "first_observation": first_observation,
             "host_values": host_values,

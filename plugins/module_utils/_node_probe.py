@@ -21,7 +21,7 @@ import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _calico, _cilium, _node_firewall
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _bgp, _calico, _cilium, _node_firewall
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
 
 #: certificates on a node, as shell patterns; kubeconfigs carry theirs inside
@@ -244,8 +244,15 @@ def observe_router() -> Observation:
     try:
         addresses = parse_addresses(run(["ip", "-json", "address", "show"], timeout=15).stdout)
         said = run(["vtysh", "-c", "show bgp summary json"], timeout=15).stdout
-        found = {"neighbours": parse_frr_summary(json.loads(said)), "addresses": addresses, "error": ""}
-        return {**found, "routes": observe_routes()["routes"]}
+        seen = _bgp.observe_frr([4])
+        return {
+            "neighbours": parse_frr_summary(json.loads(said)),
+            "addresses": addresses,
+            "received": dict(seen.received),
+            "paths": dict(seen.paths),
+            "routes": observe_routes()["routes"],
+            "error": "",
+        }
     except (CommandError, ValueError) as exc:
         return {"neighbours": {}, "addresses": [], "routes": [], "error": str(exc)}
 

@@ -52,8 +52,13 @@ options:
     type: str
     choices: [calico, cilium]
     default: calico
+  mtu_targets:
+    description: Addresses of pods that are asked with packets of the pods' full size that may not be fragmented (IPv4). Empty asks none.
+    type: list
+    elements: str
+    default: []
   router:
-    description: Whether to ask FRR for its BGP neighbours, and the kernel for addresses and routes.
+    description: Whether to ask FRR for its BGP neighbours and what they announced, and the kernel for addresses and routes.
     type: bool
     default: false
   firewall:
@@ -94,6 +99,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _mtu_probe
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _node_probe as probe
 
 
@@ -109,6 +115,7 @@ def main() -> None:
             "etcd_pki": {"type": "path", "default": "/etc/etcd/pki"},
             "bgp": {"type": "bool", "default": False},
             "network_plugin": {"type": "str", "choices": ["calico", "cilium"], "default": "calico"},
+            "mtu_targets": {"type": "list", "elements": "str", "default": []},
             "router": {"type": "bool", "default": False},
             "firewall": {"type": "str", "default": ""},
             "speaker_url": {"type": "str", "default": ""},
@@ -129,6 +136,8 @@ def main() -> None:
     if asked["bgp"]:
         observation["bgp"] = probe.observe_bgp(asked["network_plugin"])
         observation["routes"] = probe.observe_routes()
+    if asked["mtu_targets"]:
+        observation["mtu"] = _mtu_probe.observe(asked["mtu_targets"])
     if asked["router"]:
         observation["router"] = probe.observe_router()
     if asked["firewall"]:

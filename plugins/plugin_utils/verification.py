@@ -21,7 +21,8 @@ Observation = Mapping[str, Any]
 class Wanted:
     """What the inventory says that should be there.
 
-    ``nodes``, ``control_plane``, ``etcd``, ``routers``: addresses by host name. ``bgp_peers``: router addresses by node (empty: a full mesh, or no BGP).
+    ``nodes``, ``control_plane``, ``etcd``, ``routers``: addresses by host name. ``bgp_peers``: addresses of the routers and nodes
+    that a node's network plugin has BGP sessions with. ``announced_cidrs``: ranges of Services that nodes announce. ``mtu``: the pods', 0: whatever all have.
     ``load_balancer``: the mode. ``pools``: ``{name, service, skipped}`` of each pool. ``speakers``: router addresses of MetalLB's speaker by node.
     """
 
@@ -39,6 +40,12 @@ class Wanted:
     pools: Sequence[Mapping[str, str]] = ()
     speakers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     certificate_days: float = 30.0
+    racks: Mapping[str, str] = field(default_factory=dict)
+    bgp_topology: str = "tor"
+    encapsulation: str = "none"
+    pod_cidrs: Sequence[str] = ()
+    announced_cidrs: Sequence[str] = ()
+    mtu: int = 0
     firewall: bool = False
 
 

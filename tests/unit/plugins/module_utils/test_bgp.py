@@ -1,0 +1,120 @@
+"""What a BGP speaker shows, and the comparison with what is expected (module bgp_status, _bgp)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _bgp
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._bgp import (
+    Speaker,
+    parse_bird_routes,
+    parse_frr_table,
+    problems,
+)
+
+# As FRR 10.3 prints it, shortened.
+FRR = {
+    "vrfName": "default",
+    "routes": {
+        "10.244.0.0/26": [
+            {
+                "valid": True,
+                "bestpath": True,
+                "peerId": "10.77.1.11",
+                "path": "64701",
+                "nexthops": [{"ip": "10.77.1.11", "used": True}],
+            },
+            {
+                "valid": True,
+                "peerId": "10.77.0.3",
+                "path": "64602 64701",
+                "nexthops": [{"ip": "10.77.0.3", "used": True}],
+            },
+        ],
+        "10.77.200.0/24": [
+            {"valid": True, "multipath": True, "peerId": "10.77.1.31", "nexthops": [{"ip": "10.77.1.31"}]},
+            {
+                "valid": True,
+                "bestpath": True,
+                "multipath": True,
+                "peerId": "10.77.1.11",
+                "nexthops": [{"ip": "10.77.1.11"}],
+            },
+            {"valid": True, "peerId": "10.77.0.3", "nexthops": [{"ip": "10.77.0.3"}]},
+        ],
+        "10.77.1.0/24": [{"valid": True, "bestpath": True, "peerId": "(unspec)", "nexthops": [{"ip": "0.0.0.0"}]}],
+    },
+}
+# As BIRD 1.6.8 answers `show route`.
+BIRD = (
+    "0001 BIRD 1.6.8 ready.\n"
+    "1007-0.0.0.0/0          via 10.77.2.254 on eth0 [kernel1 11:16:04] * (10)\n"
+    " 10.244.0.64/26     via 10.77.2.11 on eth0 [Node_10_77_2_254 11:17:46 from 10.77.2.254] * (100) [AS64702i]\n"
+    "1007-                   via 10.77.2.254 on eth0 [Node_10_77_2_253 11:17:46] (100) [AS64702i]\n"
+    " 10.244.1.128/26    blackhole [static1 11:17:46] * (200)\n"
+    "                    via 10.77.2.254 on eth0 [Node_10_77_2_254 11:17:46] (100) [AS64702i]\n"
+    "0000 \n"
+)
+
+
+def test_frr() -> None:
+    received, paths = parse_frr_table(FRR)
+    assert received == {
+        "10.77.1.11": ("10.244.0.0/26", "10.77.200.0/24"),
+        "10.77.1.31": ("10.77.200.0/24",),
+        "10.77.0.3": ("10.244.0.0/26", "10.77.200.0/24"),
+    }
+    assert paths["10.77.200.0/24"] == ("10.77.1.11", "10.77.1.31")
+    assert paths["10.244.0.0/26"] == ("10.77.1.11",)
+    assert parse_frr_table({}) == ({}, {})
+
+
+def test_bird() -> None:
+    names = {"Node_10_77_2_254": "10.77.2.254", "Node_10_77_2_253": "10.77.2.253"}
+    assert parse_bird_routes(BIRD, names) == {
+        "10.77.2.254": ("10.244.0.64/26", "10.244.1.128/26"),
+        "10.77.2.253": ("10.244.0.64/26",),
+    }
+
+
+SEEN = Speaker(
+    sessions={"10.0.0.1": "Established", "10.0.0.2": "Active"},
+    received={"10.0.0.1": ("10.244.0.0/26", "10.9.0.0/16")},
+    paths={"192.0.2.0/24": ("10.0.0.1", "10.0.0.2")},
+    routes={"10.244.0.0/26": ("10.0.0.1",), "10.244.1.0/26": ()},
+)
+
+
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [
+        ({}, []),
+        ({"sessions": ["10.0.0.1"]}, []),
+        ({"sessions": ["10.0.0.2"]}, ["the session with 10.0.0.2 is Active"]),
+        ({"sessions": ["10.0.0.3"]}, ["the session with 10.0.0.3 is not configured"]),
+        ({"received": {"10.0.0.1": ["10.244.0.0/26"]}}, []),
+        ({"received": {"10.0.0.2": ["10.244.0.0/26"]}}, ["10.0.0.2 did not announce 10.244.0.0/26"]),
+        ({"allowed": {"10.0.0.1": ["10.0.0.0/8", "fd00::/8"]}}, []),
+        (
+            {"allowed": {"10.0.0.1": ["10.244.0.0/16"]}},
+            ["10.0.0.1 announces 10.9.0.0/16, which is none of its networks"],
+        ),
+        ({"ecmp": {"192.0.2.0/24": 2}}, []),
+        ({"ecmp": {"192.0.2.0/24": 3}}, ["192.0.2.0/24 has 2 next hops in use, wanted 3"]),
+        ({"ecmp": {"198.51.100.0/24": 1}}, ["198.51.100.0/24 has 0 next hops in use, wanted 1"]),
+        ({"next_hops": {"10.244.0.0/26": ["10.0.0.1", "10.0.0.2"]}}, []),
+        ({"next_hops": {"10.244.0.0/26": ["10.0.0.9"]}}, ["10.244.0.0/26 is routed over 10.0.0.1, wanted 10.0.0.9"]),
+        ({"next_hops": {"10.244.1.0/26": ["10.0.0.9"]}}, ["the route to 10.244.1.0/26 has no next hop"]),
+        ({"next_hops": {"10.244.2.0/26": ["10.0.0.9"]}}, ["there is no route to 10.244.2.0/26"]),
+    ],
+)
+def test_problems(expected: dict[str, Any], found: list[str]) -> None:
+    assert problems(SEEN, expected) == found
+
+
+def test_a_speaker_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(_bgp._calico.CalicoStatusError, match="frr cannot be asked"):
+        _bgp.observe("frr", [4])
