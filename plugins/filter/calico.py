@@ -87,6 +87,11 @@ def bgp_topology(
     return bgp.topology_of(topology, any(hostvars[host].get("cluster_bgp_peers") for host in hosts), encapsulation)
 
 
+def encapsulation_overhead(encapsulation: str, wireguard: bool, address: str) -> int:
+    """Bytes that encapsulation adds to a pod's packet between nodes with addresses like this one."""
+    return bgp.overhead(encapsulation, wireguard, 6 if ":" in str(address) else 4)
+
+
 class FilterModule:
     """Entry point for Ansible."""
 
@@ -101,5 +106,6 @@ class FilterModule:
             "bgp_reflectors": bgp_reflectors,
             "bgp_sessions": bgp_sessions,
             "bgp_topology": bgp_topology,
+            "encapsulation_overhead": encapsulation_overhead,
             "pool_cidrs": pool_cidrs,
         }

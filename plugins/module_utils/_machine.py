@@ -22,6 +22,7 @@ from dataclasses import asdict
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import (
     _disk_result,
     _fio_device,
+    _link_types,
     _live_cluster,
     _live_load_balancer,
     _live_versions,
@@ -256,6 +257,7 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         + parse_default_routes(_json(["ip", "-json", "-6", "route", "show", "default"])),
         "disks": observe_disks(sorted({*DISK_PATHS, *(requirements.get("min_free_mib") or {})}), mounts),
         "block_devices": observe_block_devices(),
+        "link_types": _link_types.observe(requirements.get("link_types") or ()),
         "time_sync": parse_time_sync(_output(["timedatectl", "show"]), _output(["chronyc", "-c", "tracking"])),
         "machine_id": _read("/etc/machine-id").strip(),
         "product_uuid": _read("/sys/class/dmi/id/product_uuid").strip().lower(),

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import (
     _disk_result,
+    _link_types,
     _live_cluster,
     _live_load_balancer,
     _ssh_client,
@@ -53,6 +54,7 @@ def judge(machine: Machine, requirements: t.Mapping[str, t.Any]) -> list[Problem
         _judge_system,
         _judge_time,
         _judge_addresses,
+        _judge_link_types,
         _judge_names,
         _judge_endpoints,
         _judge_disks,
@@ -202,6 +204,19 @@ def _judge_node_ip(machine: Machine, node_ip: str, min_mtu: int) -> t.Iterator[P
             "Larger packets of pods would be lost without a word.",
             "Raise it on the interface and the switch port, or lower the wanted MTU.",
         )
+
+
+def _judge_link_types(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    for name in need.get("link_types") or ():
+        if not (machine.get("link_types") or {}).get(name):
+            words = _link_types.NAMES.get(name, name)
+            yield Problem(
+                "link_types",
+                f"a kernel that makes {words} links is needed",
+                f"{machine['kernel']} has neither the driver nor its module",
+                f"Packets between nodes travel in {words} as the inventory asks for it.",
+                "Use a kernel with it, or another cluster_encapsulation, or cluster_wireguard: false.",
+            )
 
 
 def _judge_names(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:

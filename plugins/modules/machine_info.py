@@ -60,6 +60,11 @@ options:
           What the node is to hold, as P(bare_metal.kubernetes.node_load#filter) gives it. Returned as it is; M(bare_metal.kubernetes.preflight_report) judges
           whether it fits.
         type: dict
+      link_types:
+        description: Types of links that the kernel has to have.
+        type: list
+        elements: str
+        choices: [vxlan, geneve, wireguard]
       min_mtu: {description: Lowest MTU of the interface with that address., type: int}
       min_free_mib: {description: 'MiB that have to be free by path, before a run has prepared the host.', type: dict}
       ports: {description: 'TCP ports (C(port)) that only one process (C(process), at most 15 characters) may listen on.', type: list, elements: dict}
@@ -143,6 +148,7 @@ REQUIREMENTS = dict(
     disk_qualification=dict(type="dict"),
     load=dict(type="dict"),
     min_mtu=dict(type="int"),
+    link_types=dict(type="list", elements="str", choices=["vxlan", "geneve", "wireguard"]),
     min_free_mib=dict(type="dict"),
     ports=dict(type="list", elements="dict"),
     packages=dict(type="dict"),

@@ -203,7 +203,8 @@ def plan(view: View) -> list[Router]:
         own = [str(ipaddress.ip_address(address)) for address in _value(host, "addresses", None) or _addresses(host)]
         seen |= set(own)
         mine = [session for address in own for session in by_address.get(address, [])]
-        if mine or _value(host, "uplinks", []):
+        # One without a session is made too when its AS is known: a topology in which the nodes do without it.
+        if mine or as_int(_value(host, "as_number", 0)):
             routers.append(_router(view, host, host.name, own, mine))
     missing = sorted(set(by_address) - seen)
     if missing:

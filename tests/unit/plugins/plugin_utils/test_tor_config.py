@@ -150,6 +150,13 @@ def test_only_reflectors_are_neighbours_among_reflectors() -> None:
     }
 
 
+def test_a_router_that_no_node_speaks_with_is_made_when_its_as_is_known() -> None:
+    changes = (everywhere(cluster_bgp_peers=[]), common(cluster_encapsulation="vxlan", cluster_load_balancer_pools=[]))
+    found = plan(*changes, routers(tor1={"as_number": 64601}, tor2={}))
+    assert {name: router.groups for name, router in found.items()} == {"tor1": ()}
+    assert "router bgp 64601" in tor_config_render.frr(found["tor1"])
+
+
 def test_sessions_with_other_options_are_a_group_of_their_own() -> None:
     change = (own("w2", cluster_bgp_peers=peers(1, password="x")), common(cluster_bgp_passwords={"x": "s3cret"}))
     groups = plan(*change)["10.77.1.254"].groups
