@@ -266,6 +266,14 @@ def test_the_nodes_address_has_to_be_one_of_the_machine(node_ip: str, min_mtu: i
     assert checks(FITTING, {"node_ip": node_ip, "min_mtu": min_mtu}) == expected
 
 
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [({}, ["link_types"] * 2), ({"vxlan": True}, ["link_types"]), ({"vxlan": True, "wireguard": True}, [])],
+)
+def test_the_kernel_makes_the_links_that_are_asked_for(found: dict[str, bool], expected: list[str]) -> None:
+    assert checks({**FITTING, "link_types": found}, {"link_types": ["vxlan", "wireguard"]}) == expected
+
+
 def test_a_machine_that_is_managed_already_keeps_its_cluster_and_its_full_disk() -> None:
     machine = {**changed("disks|/|free_mib", 5), "kubernetes_paths": ["/etc/kubernetes/kubelet.conf"], "managed": True}
     assert checks(machine) == []
