@@ -66,11 +66,13 @@ def observe_frr(families: t.Iterable[int]) -> Speaker:
     paths: dict[str, tuple[str, ...]] = {}
     routes: dict[str, tuple[str, ...]] = {}
     for family in families:
-        summary = json.loads(run(["vtysh", "-c", f"show bgp ipv{family} unicast summary json"], timeout=20).stdout)
+        # A router without a session in this family prints nothing.
+        said = run(["vtysh", "-c", f"show bgp ipv{family} unicast summary json"], timeout=20).stdout
+        summary = json.loads(said.strip() or "{}")
         for address, peer in (summary.get("peers") or {}).items():
             sessions[address], sent[address] = str(peer.get("state", "")), int(peer.get("pfxSnt") or 0)
-        table = json.loads(run(["vtysh", "-c", f"show bgp ipv{family} unicast json"], timeout=60).stdout)
-        found = parse_frr_table(table)
+        said = run(["vtysh", "-c", f"show bgp ipv{family} unicast json"], timeout=60).stdout
+        found = parse_frr_table(json.loads(said.strip() or "{}"))
         received.update(found[0])
         paths.update(found[1])
         routes.update(kernel_routes(family))

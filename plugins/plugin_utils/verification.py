@@ -209,7 +209,8 @@ def judge_bgp(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row]:
                 if peer not in states or states[peer]["state"] != "Established"
             ]
         rows.append(_row("bgp node", host, "; ".join(problems), f"{len(peers)} of {len(peers)} Established"))
-    for router, addresses in sorted(_router_addresses(wanted, hosts).items()):
+    routers = {} if wanted.bgp_topology in ("full_mesh", "none") else _router_addresses(wanted, hosts)
+    for router, addresses in sorted(routers.items()):
         seen, problem = _seen(hosts, router, "router")
         neighbours = seen.get("neighbours", {})
         expected = sorted(h for h, peers in wanted.bgp_peers.items() if h in wanted.nodes and set(peers) & addresses)

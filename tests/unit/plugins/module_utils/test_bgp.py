@@ -14,7 +14,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._bgp import 
     problems,
 )
 
-# As FRR 10.3 prints it, shortened.
+# As FRR 8.4 printed it, shortened.
 FRR = {
     "vrfName": "default",
     "routes": {
@@ -47,14 +47,15 @@ FRR = {
         "10.77.1.0/24": [{"valid": True, "bestpath": True, "peerId": "(unspec)", "nexthops": [{"ip": "0.0.0.0"}]}],
     },
 }
-# As BIRD 1.6.8 answers `show route`.
+# Recorded from BIRD 1.6.8 beside FRR 8.4: `show route`.
 BIRD = (
-    "0001 BIRD 1.6.8 ready.\n"
-    "1007-0.0.0.0/0          via 10.77.2.254 on eth0 [kernel1 11:16:04] * (10)\n"
-    " 10.244.0.64/26     via 10.77.2.11 on eth0 [Node_10_77_2_254 11:17:46 from 10.77.2.254] * (100) [AS64702i]\n"
-    "1007-                   via 10.77.2.254 on eth0 [Node_10_77_2_253 11:17:46] (100) [AS64702i]\n"
-    " 10.244.1.128/26    blackhole [static1 11:17:46] * (200)\n"
-    "                    via 10.77.2.254 on eth0 [Node_10_77_2_254 11:17:46] (100) [AS64702i]\n"
+    "1007-10.77.1.0/24       dev eth0 [direct1 12:58:48] * (240)\n"
+    " 10.244.0.64/26     blackhole [static1 12:58:48] * (200)\n"
+    "                    via 10.77.1.254 on eth0 [Node_10_77_1_254 12:58:54] (100/0) [AS64601i]\n"
+    " 10.244.0.0/16      blackhole [static1 12:58:48] * (200)\n"
+    " 10.244.0.0/26      via 10.77.1.254 on eth0 [Node_10_77_1_254 12:58:54] * (100/0) [AS64601i]\n"
+    " 10.77.200.0/24     blackhole [static1 12:58:48] * (200)\n"
+    "                    via 10.77.1.253 on eth0 [Node_10_77_1_253 12:58:54] (100/0) [AS64601i]\n"
     "0000 \n"
 )
 
@@ -72,10 +73,10 @@ def test_frr() -> None:
 
 
 def test_bird() -> None:
-    names = {"Node_10_77_2_254": "10.77.2.254", "Node_10_77_2_253": "10.77.2.253"}
+    names = {"Node_10_77_1_254": "10.77.1.254", "Node_10_77_1_253": "10.77.1.253"}
     assert parse_bird_routes(BIRD, names) == {
-        "10.77.2.254": ("10.244.0.64/26", "10.244.1.128/26"),
-        "10.77.2.253": ("10.244.0.64/26",),
+        "10.77.1.254": ("10.244.0.0/26", "10.244.0.64/26"),
+        "10.77.1.253": ("10.77.200.0/24",),
     }
 
 

@@ -167,6 +167,15 @@ def test_the_rows_follow_the_topology() -> None:
     assert checks(network_plugin="none") == set()
 
 
+def test_what_cannot_be_asked_is_skipped_with_the_reason() -> None:
+    alone = {**CLUSTER, "pods": CLUSTER["pods"][:1]}
+    rows = {row.subject: row for row in judge(WANTED, alone, hosts()) if row.check == "mtu"}
+    assert (rows["a"].result, rows["a"].detail) == ("skipped", "no other node has a pod with an IPv4 address")
+    assert rows["b"].result == "ok"
+    tunnelled = judge(replace(WANTED, network_plugin="cilium", encapsulation="vxlan"), CLUSTER, hosts())
+    assert {row.result for row in tunnelled} == {"skipped"}
+
+
 def test_all_pairs_of_racks_are_asked() -> None:
     for own, rack in RACKS.items():
         asked = mtu_targets(CLUSTER, RACKS, own)
