@@ -42,7 +42,6 @@ class Wanted:
     certificate_days: float = 30.0
     racks: Mapping[str, str] = field(default_factory=dict)
     bgp_topology: str = "tor"
-    encapsulation: str = "none"
     pod_cidrs: Sequence[str] = ()
     announced_cidrs: Sequence[str] = ()
     mtu: int = 0

@@ -32,7 +32,6 @@ def _speaker(seen: Observation) -> Speaker:
         sessions={address: entry["state"] for address, entry in seen.get("neighbours", {}).items()},
         received={address: tuple(found) for address, found in (seen.get("received") or {}).items()},
         paths={prefix: tuple(hops) for prefix, hops in (seen.get("paths") or {}).items()},
-        routes={prefix: tuple(hops) for prefix, hops in (seen.get("routes") or {}).items()},
     )
 
 
