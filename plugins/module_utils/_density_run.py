@@ -18,6 +18,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _dens
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _density_objects as objects
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _density_plan as planning
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _density_read as reading
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _density_stages as stages
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._density_watch import Watch
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api import KubeApi, KubeApiError, Object
 
@@ -182,15 +183,23 @@ class Run:
         for service in objects.canary_services(self.settings, options.external):
             made = self._api.create(service)
             addresses[service["metadata"]["name"]] = made["spec"]["clusterIP"]
-        begun = time.monotonic()
-        answered = canaries.wait_for_answer(addresses["canary"], begun + CANARY_START_SECONDS)
+        answered = canaries.wait_for_answer(addresses["canary"], time.monotonic() + options.settle_seconds)
         if answered is None:
-            raise AbortedError(
-                f"the canary at {addresses['canary']} did not answer within {CANARY_START_SECONDS:.0f} s"
-            )
+            raise AbortedError(self._silent_canary(addresses["canary"]))
         if options.external:
             self._services["load_balancer"] = self._wait_for_load_balancer()
         self._start_canaries(addresses["canary"])
+
+    def _silent_canary(self, address: str) -> str:
+        """Why the canary does not answer, as far as its pods say it."""
+        pods = self._api.list("v1", "Pod", objects.NAMESPACE, labels=f"{objects.ROLE}=canary")
+        states = []
+        for pod in pods:
+            said = self._watch.warnings.get(pod["metadata"]["name"]) or stages.Tracks().observe("ADDED", pod, 0).trouble
+            state = "Ready" if stages.is_ready(pod) else f"not Ready{': ' + said if said else ''}"
+            states.append(f"{pod['metadata']['name']} {state}")
+        where = "; ".join(states) or "there is no such pod"
+        return f"the canary at {address} did not answer within {self._options.settle_seconds:g} s before the load ({where})"
 
     def _wait_for_quota(self) -> None:
         """A quota that no controller has counted yet refuses everything."""

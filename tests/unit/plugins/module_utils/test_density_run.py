@@ -147,6 +147,15 @@ def test_nothing_is_loaded_without_a_quota_that_counts(monkeypatch: pytest.Monke
     assert cluster.names("Pod") == []
 
 
+def test_a_canary_that_never_answers_ends_the_run_before_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canaries, "wait_for_answer", lambda _address, _until: None)
+    cluster = FakeCluster(stuck=["canary-0"])
+    one = run(cluster)
+    one.load()
+    assert "canary at 192.0.2.10 did not answer within 30 s before the load (canary-0 not Ready" in one.result()["aborted"]
+    assert not [name for name in cluster.names("Pod") if name.startswith("web-")]
+
+
 def test_a_lost_lease_ends_the_run() -> None:
     cluster = FakeCluster()
     one = run(cluster, rate=1.0, lease_seconds=4)
