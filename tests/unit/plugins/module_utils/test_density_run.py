@@ -152,7 +152,9 @@ def test_a_canary_that_never_answers_ends_the_run_before_the_load(monkeypatch: p
     cluster = FakeCluster(stuck=["canary-0"])
     one = run(cluster)
     one.load()
-    assert "canary at 192.0.2.10 did not answer within 30 s before the load (canary-0 not Ready" in one.result()["aborted"]
+    assert (
+        "canary at 192.0.2.10 did not answer within 30 s before the load (canary-0 not Ready" in one.result()["aborted"]
+    )
     assert not [name for name in cluster.names("Pod") if name.startswith("web-")]
 
 
