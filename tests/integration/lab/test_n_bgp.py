@@ -1,6 +1,6 @@
 """BGP's topologies and options on the live lab: what is changed under traffic, what the routers run, and how long a death is felt.
 
-The figures are printed (``pytest -s``); docs/network.md has them.
+The figures are printed (``pytest -s``).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def test_the_routers_run_what_tor_config_writes(tmp_path: Path) -> None:
 def peers_with(password: dict[str, str]) -> dict[str, Any]:
     """``cluster_bgp_peers`` by the host's rack, with a password in the racks that have one."""
     table = {rack: [{**tor, "password": password.get(rack, "")}] for rack, tor in TORS.items()}
-    return {"lab_peers": table, "cluster_bgp_peers": "{{ lab_peers[lab_primary_segment] }}"}
+    return {"lab_peers": table, "cluster_bgp_peers": "{{ lab_peers[lab_primary_segment | default('')] | default([]) }}"}
 
 
 def test_passwords_come_rack_by_rack_and_go_again_with_service_kept(tmp_path: Path) -> None:
