@@ -39,7 +39,7 @@ class ActionModule(ActionBase):
         deadline = time.monotonic() + seconds
         answer = self._confirm(str(result.get("connection", "")), deadline, variables)
         if not answer.get("confirmed"):
-            result |= {"failed": True, "msg": self._explain(answer, deadline, seconds, variables)}
+            result |= {"failed": True, "changed": False, "msg": self._explain(answer, deadline, seconds, variables)}
         return {**result, "confirmed": bool(answer.get("confirmed"))}
 
     def _call(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:

@@ -272,5 +272,8 @@ def confirm(wanted: Wanted, former_connection: str, client: _ssh_client.SshClien
         )
     disarm(state_dir)
     if listed() != canonical(wanted.text):
-        raise NodeFirewallError("the confirmation came too late: the host has given the former table back by itself")
+        raise NodeFirewallError(
+            "the controller got in too late: the host has given its former rules back by itself. Look at cluster_firewall_admin_cidrs and "
+            "cluster_firewall_rules; nothing of the new table was kept."
+        )
     keep(observe(), wanted)

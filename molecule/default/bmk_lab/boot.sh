@@ -30,6 +30,6 @@ ip -batch /lab/routes
 
 if [ -e /lab/frr.conf ] && ! cmp -s /lab/frr.conf /etc/frr/frr.conf; then
     install -o frr -g frr -m 0640 /lab/frr.conf /etc/frr/frr.conf
-    # At boot frr.service waits for this script; later it takes over only what differs.
-    if systemctl --quiet is-active frr.service; then systemctl reload frr.service; fi
+    # frr.service is ordered after this script: its job has to wait for the end of it, the script must not wait for the job. It takes over only what differs.
+    if systemctl --quiet is-active frr.service; then systemctl --no-block reload frr.service; fi
 fi

@@ -179,8 +179,8 @@ def test_a_confirmed_table_is_kept_for_the_next_boot(host: dict[str, Any]) -> No
     ("change", "former", "words"),
     [
         (lambda host: None, "192.0.2.1 40001", "proves nothing"),
-        (lambda host: host.update(live=OLD), "192.0.2.1 40000", "came too late"),
-        (lambda host: host.update(live=""), "192.0.2.1 40000", "came too late"),
+        (lambda host: host.update(live=OLD), "192.0.2.1 40000", "got in too late"),
+        (lambda host: host.update(live=""), "192.0.2.1 40000", "got in too late"),
     ],
 )
 def test_what_proves_nothing_keeps_nothing(
