@@ -19,7 +19,13 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _orig
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
 
 #: units that only this collection installs, in the order in which they stop
-OWN_UNITS = ("kubelet.service", "containerd.service", "etcd.service", "bare-metal-firewall.service")
+OWN_UNITS = (
+    "kubelet.service",
+    "containerd.service",
+    "etcd.service",
+    "bare-metal-firewall.service",
+    "bare-metal-bpf.service",
+)
 #: units of the operating system, with the configuration that is ours when it carries the mark
 SHARED_UNITS = {"keepalived.service": "/etc/keepalived/keepalived.conf", "haproxy.service": "/etc/haproxy/haproxy.cfg"}
 #: everything below these is the cluster's
@@ -38,8 +44,6 @@ PATHS = (
     "/sys/fs/bpf/cilium",
     "/sys/fs/bpf/tc/globals",
     "/etc/sysctl.d/99-zzz-override_cilium.conf",
-    "/etc/systemd/system/sys-fs-bpf.mount",
-    "/etc/systemd/system/multi-user.target.wants/sys-fs-bpf.mount",
     "/var/log/pods",
     "/var/log/containers",
     "/var/log/kubernetes",
