@@ -21,6 +21,14 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.network]
 ROOT = Path(__file__).resolve().parents[3]
 NAME, OCTETS = "labcil", "10.79"
 NODES = {"plane1": {"rack1": 11}, "node1": {"rack1": 31}, "node2": {"rack2": 31}}
+
+
+def uplinks(rack: str, *addresses: str) -> list[dict[str, str]]:
+    """A router's sessions with the other one, over the spine and the edge."""
+    number = f"{{{{ lab_segments.{rack}.router_as_number }}}}"
+    return [{"address": address, "as_number": number, "description": f"{rack} over {address}"} for address in addresses]
+
+
 GROUPS = {
     "lab": {
         "children": {
@@ -34,8 +42,14 @@ GROUPS = {
             "bundle_server": {"hosts": {"store1": {"lab_legs": {"edge": 20}}}},
             "routers": {
                 "hosts": {
-                    "gate1": {"lab_legs": {"rack1": 254, "spine": 2, "edge": 251}},
-                    "gate2": {"lab_legs": {"rack2": 254, "spine": 3, "edge": 252}},
+                    "gate1": {
+                        "lab_legs": {"rack1": 254, "spine": 2, "edge": 251},
+                        "tor_config_uplinks": uplinks("rack2", f"{OCTETS}.0.3", f"{OCTETS}.3.252"),
+                    },
+                    "gate2": {
+                        "lab_legs": {"rack2": 254, "spine": 3, "edge": 252},
+                        "tor_config_uplinks": uplinks("rack1", f"{OCTETS}.0.2", f"{OCTETS}.3.251"),
+                    },
                 }
             },
             "outside": {"hosts": {"visitor": {"lab_legs": {"edge": 10}}}},
