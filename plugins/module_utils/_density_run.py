@@ -84,7 +84,7 @@ class Run:
         self._marks: t.Dict[str, float] = {}
         self._before: t.Optional[reading.Reading] = None
         self._after: t.Optional[reading.Reading] = None
-        self._load: t.Optional[planning.Load] = None
+        self._planned: t.Optional[planning.Load] = None
         self._rooms: t.List[planning.Room] = []
         self._blocks: t.Dict[str, t.Any] = {}
         self._places: t.List[str] = []
@@ -119,7 +119,7 @@ class Run:
     def load(self) -> None:
         """All of it. :class:`_density_plan.PlanError` and :class:`_density_lease.LeaseError` come before anything was changed."""
         leases.check_free(self._api, self._options.lease_seconds)
-        self.settings, self._load = self._plan()
+        self.settings, self._planned = self._plan()
         left = leases.found(self._api)
         if left:
             self._note(f"removed what an earlier run left: {', '.join(left)}")
@@ -163,8 +163,14 @@ class Run:
         taints = sorted({taint for one in self._rooms for taint in one.taints})
         return replace(self.settings, tolerations=tuple(taints), nodes=tuple(load.names)), load
 
+    @property
+    def _load(self) -> planning.Load:
+        """What is put on the nodes; every phase comes after the plan."""
+        if self._planned is None:
+            raise RuntimeError("the load is asked for before it is planned")
+        return self._planned
+
     def _prepare(self) -> None:
-        assert self._load is not None
         options, count = self._options, self._load.pods
         self._mark("preparing")
         services = count // 2 + options.services + 3
@@ -300,7 +306,7 @@ class Run:
         last: t.Dict[str, t.Tuple[float, t.Any]] = {}
         unwell: t.Dict[str, t.List[str]] = {}
         while not self._over.is_set():
-            for node in self._load.names if self._load else ():
+            for node in self._planned.names if self._planned else ():
                 missing: t.List[str] = []
                 samples, now = self._scraper.kubelet(node, missing), time.time()
                 if samples is None:
@@ -312,7 +318,7 @@ class Run:
                     self.samples.append({"at": now, "node": node, **{key: row[key] for key in kept}})
                 last[node] = (now, samples)
             try:
-                found = reading.conditions(self._api, self._load.names if self._load else ())
+                found = reading.conditions(self._api, self._planned.names if self._planned else ())
             except KubeApiError:
                 found = unwell
             for node in sorted(set(found) | set(unwell)):
@@ -346,7 +352,6 @@ class Run:
                 self._watch.asked(obj["metadata"]["name"], time.time())
 
     def _create(self) -> None:
-        assert self._load is not None
         self._places = planning.sequence(self._load.shares)
         self._before = self._scraper.read(time.time())
         self._mark("creating")
@@ -380,7 +385,6 @@ class Run:
 
     def _settle(self) -> None:
         """Wait until all are Ready, for so long, or as long as something still changes."""
-        assert self._load is not None
         begun = moved = time.monotonic()
         last = self._watch.progress()
         while last[-1] < self._load.pods:
@@ -394,7 +398,6 @@ class Run:
         self._mark("settled")
 
     def _churn(self) -> None:
-        assert self._load is not None
         options = self._options
         times = planning.churn_due(options.churn_minutes, options.churn_percent, self._load.pods)
         if not times:
@@ -448,7 +451,7 @@ class Run:
     def result(self) -> t.Dict[str, t.Any]:
         """Plain data for the report; times are seconds since the epoch, or after ``started`` where they are many."""
         started, now = self._marks.get("creating", time.time()), time.time()
-        load = self._load
+        load = self._planned
         after = self._after or (self._scraper.read(now) if self._before else None)
         return {
             "run": self.settings.run,

@@ -33,10 +33,10 @@ options:
     default: {}
     suboptions:
       sessions: {description: Addresses of neighbours whose sessions must be Established., type: list, elements: str}
-      received: {description: Prefixes that must have come from a neighbour, by its address., type: dict}
-      allowed: {description: Networks inside which everything must be that came from a neighbour, by its address., type: dict}
-      ecmp: {description: Least number of next hops in use, by prefix., type: dict}
-      next_hops: {description: Addresses over which alone a prefix may be routed, by prefix; a route must be there., type: dict}
+      received: {description: "Prefixes that must have come from a neighbour, by its address.", type: dict}
+      allowed: {description: "Networks inside which everything must be that came from a neighbour, by its address.", type: dict}
+      ecmp: {description: "Least number of next hops in use, by prefix.", type: dict}
+      next_hops: {description: "Addresses over which alone a prefix may be routed, by prefix; a route must be there.", type: dict}
   state:
     description: C(proven) waits and fails with what is not true; C(observed) asks once and only tells.
     type: str

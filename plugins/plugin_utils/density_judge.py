@@ -228,9 +228,8 @@ def _shares(peaks: Mapping[str, Data | None], seen: Data) -> list[tuple[float, s
         for node, peak in peaks.items()
         for name, row in ((peak or {}).get("limits") or {}).items()
     ]
-    blocks = (seen.get("addresses") or {}).get("peak")
+    blocks = (seen.get("addresses") or {}).get("peak") or {}
     for node in peaks if blocks else ():
-        assert blocks is not None
         most = blocks["most_blocks_a_node"]
         own = blocks["nodes"].get(node, {"blocks": 0, "used": 0})
         reach = own["blocks"] + min(

@@ -176,8 +176,8 @@ def stacks(title: str, rows: Sequence[tuple[str, Sequence[float]]], names: Seque
             width = value / longest * wide
             hint = f"{names[index]}: {value:.3g} {unit}"
             colour = COLOURS[index % len(COLOURS)]
-            bar = f'<rect class="fill {colour}" x="{x:.1f}" y="{y}" width="{max(0.0, width):.1f}" height="24">'
-            parts.append(f"{bar}<title>{text(hint)}</title></rect>")
+            shape = f'<rect class="fill {colour}" x="{x:.1f}" y="{y}" width="{max(0.0, width):.1f}" height="24">'
+            parts.append(f"{shape}<title>{text(hint)}</title></rect>")
             x += width
         parts.append(words(x + 6, y + 16, f"{sum(values):.3g} {unit}", "dim"))
     height = 10 + len(rows) * 34 + 26
@@ -195,8 +195,8 @@ def gauges(title: str, rows: Sequence[tuple[str, float, str]], limit: float) -> 
         parts.append(words(left - 8, y + 13, label, "", "end"))
         parts.append(f'<rect class="free" x="{left}" y="{y}" width="{wide}" height="16"/>')
         filled = min(1.0, share) * wide
-        bar = f'<rect class="{kind}" x="{left}" y="{y}" width="{filled:.1f}" height="16">'
-        parts.append(f"{bar}<title>{text(said)}</title></rect>")
+        shape = f'<rect class="{kind}" x="{left}" y="{y}" width="{filled:.1f}" height="16">'
+        parts.append(f"{shape}<title>{text(said)}</title></rect>")
         parts.append(words(left + wide + 6, y + 13, said, "dim"))
     height = 8 + len(rows) * 22 + 4
     x = left + limit * wide

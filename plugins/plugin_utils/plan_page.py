@@ -148,9 +148,9 @@ def blocks_picture(plan: Plan) -> str:
         names = {"worker": "workers", "control_plane": "control planes", "more": "nodes to come"}
         entries = [(kind, f"{names[kind]}: {count:,}") for kind, count in sums.items()]
         words = f"free: {max(0, family['free']):,}, enough for {family['more_nodes']:,} more nodes of the densest kind"
-        bar = _bar(head, segments, max(family["blocks"], family["planned"], 1))
+        strip = _bar(head, segments, max(family["blocks"], family["planned"], 1))
         parts.append(
-            f'<figure class="bar"><figcaption><b>{text(head)}</b></figcaption>{bar}{_legend([*entries, ("free", words)])}</figure>'
+            f'<figure class="bar"><figcaption><b>{text(head)}</b></figcaption>{strip}{_legend([*entries, ("free", words)])}</figure>'
         )
     return "".join(parts)
 
@@ -167,8 +167,8 @@ def headroom_picture(plan: Plan) -> str:
         for words, count in states:
             share = round(100 * count / row["pods"]) if row["pods"] else 0
             caption = f"{words}: {count:,} places, {share} %"
-            bar = _bar(caption, [(count, "left", f"{count} places {words}")], max(1, row["pods"]))
-            parts.append(f'<figure class="bar"><figcaption>{text(caption)}</figcaption>{bar}</figure>')
+            strip = _bar(caption, [(count, "left", f"{count} places {words}")], max(1, row["pods"]))
+            parts.append(f'<figure class="bar"><figcaption>{text(caption)}</figcaption>{strip}</figure>')
     return "".join(parts)
 
 

@@ -93,7 +93,7 @@ def test_a_plan_can_be_read(reader: Browser, plans: dict[str, Path], name: str, 
 
 
 @pytest.mark.parametrize(
-    ("name", "squares", "bar"),
+    ("name", "squares", "blocks_label"),
     [
         ("lab", {"control_plane: 2 nodes": 2, "control_plane: 1 node ": 1, "workers: 1 node ": 1}, "10.244.0.0/16"),
         ("minimal", {"control_plane: 3 nodes": 3}, "10.244.0.0/16"),
@@ -101,7 +101,7 @@ def test_a_plan_can_be_read(reader: Browser, plans: dict[str, Path], name: str, 
     ],
 )  # fmt: skip
 def test_the_pictures_of_a_plan_show_racks_blocks_and_headroom(
-    reader: Browser, plans: dict[str, Path], name: str, squares: dict[str, int], bar: str
+    reader: Browser, plans: dict[str, Path], name: str, squares: dict[str, int], blocks_label: str
 ) -> None:
     wide, narrow = (named(reader.show(plans[name], width, unfold=False)) for width in (1280, 390))
     for beginning, count in squares.items():
@@ -110,14 +110,14 @@ def test_the_pictures_of_a_plan_show_racks_blocks_and_headroom(
         }.values()
         assert picture["squares"] == count
         assert picture["smallest"] >= 12, "a node can be seen and pointed at"
-    (blocks,) = [picture for label, picture in wide.items() if label.startswith(bar)]
+    (blocks,) = [picture for label, picture in wide.items() if label.startswith(blocks_label)]
     losses = [picture for label, picture in wide.items() if label.startswith("without ")]
     assert len(losses) == (1 if name == "minimal" else 2)
     for picture in (blocks, *losses):
         assert picture["width"] > 1000
         assert picture["height"] > 20
         assert picture["shapes"] >= 2
-    (small,) = [picture for label, picture in narrow.items() if label.startswith(bar)]
+    (small,) = [picture for label, picture in narrow.items() if label.startswith(blocks_label)]
     assert 300 < small["width"] <= 390
     assert small["height"] == blocks["height"]
 

@@ -55,7 +55,8 @@ def test_entries_are_plain_data(name: str, argument: Any, expected: Any) -> None
 )
 def test_the_target_of_a_run_needs_no_bundle(release_set: str, wanted: str, version: str) -> None:
     target = FILTERS["bundle_target"](release_set, wanted)
-    assert target["kubernetes"] == version in target["known_kubernetes"]
+    assert target["kubernetes"] == version
+    assert version in target["known_kubernetes"]
     assert target["etcd"] in target["known_etcd"]
     assert target["containerd"].startswith("v2.")
 

@@ -76,7 +76,8 @@ def trial(number: int = 1, pod: str = "front", passes: bool = True) -> dict[str,
 
 def test_each_pod_is_entered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _runtime(
-        monkeypatch, lambda wanted: json.dumps([0 if port == 1 else errno.ETIMEDOUT for _, port in wanted["targets"]])
+        monkeypatch,
+        lambda wanted: json.dumps([0 if port == 1 else errno.ETIMEDOUT for _address, port in wanted["targets"]]),
     )
     found = probe.tried([trial(1), trial(2, passes=False), trial(3, "gone")], 1.0, tries=1)
     assert found["1"] == "connected"

@@ -306,7 +306,7 @@ def test_dense_nodes_and_wireguard() -> None:
 def test_every_setting_of_the_role_is_one() -> None:
     text = (Path(__file__).resolve().parents[4] / "roles/calico/vars/main.yml").read_text(encoding="utf-8")
     names = set(yaml.safe_load(text)["__calico_settings"])
-    assert names <= {field for field in calico.Settings.__dataclass_fields__}
+    assert names <= set(calico.Settings.__dataclass_fields__)
     assert {"topology", "encapsulation", "reflectors", "pools", "filters"} <= names
 
 

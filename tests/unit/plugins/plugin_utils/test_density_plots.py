@@ -73,13 +73,17 @@ def test_nothing_is_no_picture() -> None:
 
 def test_stacks() -> None:
     (root,) = ET.fromstring(plots.stacks("t", [("p50", [1.0, 2.0]), ("p99", [3.0, 3.0])], ["a", "b"], "s"))
-    widths = [float(bar.get("width", "")) for bar in root.iter("rect") if bar.find("title") is not None]
+    widths = [float(shape.get("width", "")) for shape in root.iter("rect") if shape.find("title") is not None]
     assert widths[1] == pytest.approx(2 * widths[0], abs=0.2)
     assert widths[2] == pytest.approx(3 * widths[0], abs=0.2)
 
 
 def test_gauges_show_what_is_over_its_limit() -> None:
     (root,) = ET.fromstring(plots.gauges("t", [("n1: x", 0.5, "1 of 2"), ("n1: y", 1.4, "7 of 5")], 0.8))
-    bars = [(bar.get("class"), float(bar.get("width", ""))) for bar in root.iter("rect") if bar.get("class") != "free"]
+    bars = [
+        (shape.get("class"), float(shape.get("width", "")))
+        for shape in root.iter("rect")
+        if shape.get("class") != "free"
+    ]
     assert [kind for kind, _width in bars] == ["under", "over"]
     assert bars[1][1] == pytest.approx(2 * bars[0][1], abs=0.2)

@@ -47,8 +47,8 @@ DESCRIPTION = {
 }
 
 
-def rules(description: dict[str, Any] = DESCRIPTION) -> Rules:
-    made = objects(read(description, Surroundings()))
+def rules() -> Rules:
+    made = objects(read(DESCRIPTION, Surroundings()))
     return Rules([obj for obj in made if obj["kind"] == "NetworkPolicy"], NAMESPACES)
 
 
