@@ -230,9 +230,11 @@ def test_downloads_take_the_proxy_and_no_other(
     direct = f"{url.replace('me:p%40ss@', '')}/direct"
     with proxies.applied(proxies.environment(url, url, ["127.0.0.0/8"], [direct])):
         assert "ALL_PROXY" not in os.environ
-        with urllib.request.urlopen("http://files.example.invalid/kubelet", timeout=10) as answer:
+        # An opener of its own, as downloads have: urllib keeps its first one, with the proxies of that time.
+        opener = urllib.request.build_opener()
+        with opener.open("http://files.example.invalid/kubelet", timeout=10) as answer:
             assert answer.read() == b"through the proxy"
-        with urllib.request.urlopen(direct, timeout=10) as answer:
+        with opener.open(direct, timeout=10) as answer:
             answer.read()
     assert seen[0] == ("http://files.example.invalid/kubelet", f"Basic {base64.b64encode(b'me:p@ss').decode()}")
     assert seen[1] == ("/direct", ""), "excepted by its network"
