@@ -49,7 +49,7 @@ figure { margin: 0; }
   td.empty { display: none; }
 }
 """
-BREAKS = re.compile(r"(?<=\w[./_=:@])(?=[^\W\d])")
+BREAKS = re.compile(r"(?<=\w[./_=:@,])(?=[^\W\d])")
 
 
 # A number and its unit stay together, and so do a sign of comparison and what follows.

@@ -643,6 +643,7 @@ def test_cells_of_a_table() -> None:
 @pytest.mark.parametrize(
     ("value", "parts"),
     [
+        ("NodeRestriction,EventRateLimit", ["NodeRestriction,", "EventRateLimit"]),
         ("fs.inotify.max", ["fs.", "inotify.", "max"]),
         (".255 and 1, 2", [".255 and 1, 2"]),
         ("--a=/etc/x", ["--a=/etc/", "x"]),
