@@ -25,7 +25,8 @@ DESCRIPTION = {
         ]
     },
 }  # fmt: skip
-PODS = {"policy-shop": ("front", "back"), "policy-web": ("caller", "stranger")}
+# No flow selects the idle one: nothing but the default denies what comes to it.
+PODS = {"policy-shop": ("front", "back", "idle"), "policy-web": ("caller", "stranger")}
 WANTED = ("-e", json.dumps({"cluster_network_policies": DESCRIPTION}))
 
 
