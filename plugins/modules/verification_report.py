@@ -33,6 +33,10 @@ options:
     description: File on the controller for the report as JSON; empty writes none.
     type: path
     default: ""
+  preview:
+    description: Report, and do not fail for what is not true. For check mode, where a run has not made true what it would.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - bare_metal.kubernetes.read_only
 author: The bare_metal.kubernetes maintainers (@bare-metal-kubernetes)

@@ -100,6 +100,15 @@ def test_what_is_not_true_of_a_cluster_is_named_and_the_rows_are_in_the_file(sho
     assert shown[0].count("\n") > 1
 
 
+def test_a_preview_tells_what_is_not_true_yet_and_goes_on(shown: list[str]) -> None:
+    result = run(
+        verification_report.ActionModule, wanted=WANTED, cluster={"error": "no API answers"}, hosts={}, preview=True
+    )
+    assert result["failed_count"] > 0
+    assert "failed" not in result
+    assert shown[0].endswith("A preview: what is not true yet is no failure, for nothing was changed.")
+
+
 def test_a_statement_that_nobody_knows_is_refused() -> None:
     with pytest.raises(AnsibleActionFail, match="'wanted' has a key that is not known"):
         run(verification_report.ActionModule, wanted={**WANTED, "moon": "full"}, cluster={}, hosts={})
