@@ -123,14 +123,21 @@ def read_sysctls(root: Path = Path("/proc/sys")) -> dict[str, str]:
     return values
 
 
+# The kernel lets these go one way only, until the next boot (admin-guide/sysctl/kernel): Cilium's agent turns the first one on.
+SYSCTL_ONE_WAY = frozenset(
+    {"kernel.unprivileged_bpf_disabled", "kernel.kexec_load_disabled", "kernel.modules_disabled"}
+)
+
+
 def write_sysctls(values: Mapping[str, str]) -> None:
-    """:raises LabError: with all that the kernel refused."""
+    """:raises LabError: with all that the kernel refused, but for what it lets nobody turn back."""
     refused = []
     for name, value in values.items():
         try:
             _path(name).write_text(value + "\n")
         except OSError as error:
-            refused.append(f"{name} = {value}: {error.strerror}")
+            if name not in SYSCTL_ONE_WAY:
+                refused.append(f"{name} = {value}: {error.strerror}")
     if refused:
         raise LabError("The host's kernel refuses parameters:\n" + "\n".join(f"  - {line}" for line in refused))
 
