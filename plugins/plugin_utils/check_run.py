@@ -35,21 +35,23 @@ def parse(text: str) -> dict[str, Any]:
     """Read the output of a run.
 
     :returns: ``{"hosts": {name: {"changed": number of tasks, "failed": bool, "unreachable": bool, "tasks": [names]}}}``; a task that runs elsewhere is
-        named with ``(on <host>)``.
+        named with ``(on <host>)``, one that a later play runs again with ``(again in <play>)``: each task that changes something is in the list once.
     :raises CheckRunError: no recap, or a play or task that did not run in check mode.
     """
     if len(text) > MOST_CHARACTERS:
         raise CheckRunError(f"is longer than {MOST_CHARACTERS} characters")
     hosts: dict[str, dict[str, Any]] = {}
-    task, recap = "", False
+    play, task, recap = "", "", False
+    seen: set[tuple[str, str]] = set()  # hosts and names of the task that is read: a loop prints a line for each item
     for line in ESCAPES.sub("", text).splitlines():
         banner = BANNER.match(line)
         if banner:
-            task, _between, mark = banner["name"].rpartition("] [")
+            name, _between, mark = banner["name"].rpartition("] [")
             if mark != MARK and banner["name"] != MARK:
                 raise CheckRunError(
                     f"'{banner['kind']} [{banner['name']}]' has no mark of check mode: run site with --check and {MARKERS}"
                 )
+            play, task, seen = (name, "", set()) if banner["kind"] == "PLAY" else (play, name, set())
         elif line.startswith("PLAY RECAP *"):
             recap = True
         elif recap and (found := RECAP.match(line)):
@@ -60,8 +62,11 @@ def parse(text: str) -> dict[str, Any]:
             row["unreachable"] = bool(counts.get("unreachable", 0))
         elif found := RESULT.match(line):
             name = task + (f" (on {found['target']})" if found["target"] else "")
+            if (found["host"], name) in seen:
+                continue
+            seen.add((found["host"], name))
             tasks = hosts.setdefault(found["host"], _new_host())["tasks"]
-            tasks += [name] if name not in tasks else []
+            tasks.append(f"{name} (again in {play})" if name in tasks else name)
     if not recap:
         raise CheckRunError(
             "has no PLAY RECAP: it is not the whole output of ansible-playbook, or of another callback than default"

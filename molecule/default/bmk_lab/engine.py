@@ -275,7 +275,8 @@ class Lab:
         changed = machine.to_restore(recorded, machine.read_sysctls())
         for name, value in changed.items():
             self.say(f"  {name} = {value}")
-        machine.write_sysctls(changed)
+        for name in machine.write_sysctls(changed):
+            self.say(f"  {name} stays as it is until the next boot: the kernel lets nobody turn it back")
         self.directory.host_record.unlink(missing_ok=True)
 
     def _forget_connections(self) -> None:

@@ -129,17 +129,24 @@ SYSCTL_ONE_WAY = frozenset(
 )
 
 
-def write_sysctls(values: Mapping[str, str]) -> None:
-    """:raises LabError: with all that the kernel refused, but for what it lets nobody turn back."""
-    refused = []
+def write_sysctls(values: Mapping[str, str], root: Path = Path("/proc/sys")) -> list[str]:
+    """Set parameters.
+
+    :returns: the names of those that stay as they are until the next boot, because the kernel lets nobody turn them back.
+    :raises LabError: with all others that the kernel refused.
+    """
+    refused, stay = [], []
     for name, value in values.items():
         try:
-            _path(name).write_text(value + "\n")
+            root.joinpath(*name.split(".")).write_text(value + "\n")
         except OSError as error:
-            if name not in SYSCTL_ONE_WAY:
+            if name in SYSCTL_ONE_WAY:
+                stay.append(name)
+            else:
                 refused.append(f"{name} = {value}: {error.strerror}")
     if refused:
         raise LabError("The host's kernel refuses parameters:\n" + "\n".join(f"  - {line}" for line in refused))
+    return stay
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:

@@ -49,8 +49,7 @@ def test_the_plan_tells_what_site_would_change(checked: Any, reader: Any) -> Non
     assert {host: row["changed"] for host, row in hosts.items() if row["changed"]} == run.changed()
     for host in NODES:
         assert any("kubelet : Configure" in task for task in hosts[host]["tasks"]), hosts[host]
-        # A task that two plays of the run have in common is named once.
-        assert len(hosts[host]["tasks"]) <= hosts[host]["changed"]
+        assert len(hosts[host]["tasks"]) == hosts[host]["changed"]
     assert "hosts would change, in" in output
     for width in (1280, 390):
         assert reader.show(page, width, dark=True).findings == []

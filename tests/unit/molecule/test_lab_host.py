@@ -118,6 +118,17 @@ def test_a_record_from_before_the_last_boot_does_not_count(tmp_path: Path) -> No
     assert machine.recorded_sysctls(path) is None
 
 
+def test_what_the_kernel_turns_back_for_nobody_is_told_and_the_rest_is_an_error(tmp_path: Path) -> None:
+    """A directory in a parameter's place cannot be written: the stand-in for the kernel's refusal, for root as well."""
+    (tmp_path / "kernel" / "unprivileged_bpf_disabled").mkdir(parents=True)
+    values = {"kernel.unprivileged_bpf_disabled": "0", "kernel.pid_max": "32768"}
+    assert machine.write_sysctls(values, tmp_path) == ["kernel.unprivileged_bpf_disabled"]
+    assert (tmp_path / "kernel" / "pid_max").read_text() == "32768\n"
+    (tmp_path / "fs" / "file-max").mkdir(parents=True)
+    with pytest.raises(LabError, match=r"^[^\n]*\n  - fs\.file-max = 1: Is a directory$"):
+        machine.write_sysctls({"fs.file-max": "1", **values}, tmp_path)
+
+
 def test_limits_are_raised_never_lowered() -> None:
     minima = {"fs.x": 1024}
     assert machine.too_low({"fs.x": "128"}, minima) == {"fs.x": "1024"}

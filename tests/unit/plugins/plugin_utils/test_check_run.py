@@ -60,6 +60,27 @@ def test_tasks_by_host() -> None:
     assert list(hosts) == ["cp1", "cp3", "localhost", "worker1"]
 
 
+def test_a_task_that_two_plays_share_is_counted_twice_and_one_with_items_once() -> None:
+    again = """
+PLAY [Join the others] [CHECK MODE] ********************************************
+
+TASK [kernel_tuning : Configure | Apply the parameters] [CHECK MODE] ***********
+changed: [cp1] => (item=a)
+changed: [cp1] => (item=b)
+
+PLAY RECAP ****"""
+    text = OUTPUT.replace("\nPLAY RECAP ****", again, 1).replace(
+        "changed=2    unreachable=0    failed=0", "changed=3    unreachable=0    failed=0", 1
+    )
+    row = check_run.parse(text)["hosts"]["cp1"]
+    assert row["tasks"] == [
+        "kernel_tuning : Configure | Apply the parameters",
+        "control_plane : Run | Say [more] (on cp2)",
+        "kernel_tuning : Configure | Apply the parameters (again in Join the others)",
+    ]
+    assert row["changed"] == len(row["tasks"])
+
+
 def test_colours_are_no_part_of_it() -> None:
     coloured = OUTPUT.replace("changed: [cp1]", "\x1b[0;33mchanged: [cp1]\x1b[0m")
     assert check_run.parse(coloured) == check_run.parse(OUTPUT)
