@@ -90,13 +90,13 @@ problems:
   returned: always
 """
 
-import time
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _bgp as bgp
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._calico import CalicoStatusError
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._proof import patience, watch
 
 EXPECTED = {
     "sessions": {"type": "list", "elements": "str"},
@@ -119,21 +119,17 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params
-    waiting = wanted["state"] == "proven" and not module.check_mode
-    until = time.monotonic() + wanted["wait_seconds"]
-    while True:
-        seen = bgp.Speaker()
-        try:
-            seen = bgp.observe(wanted["speaker"], wanted["families"])
-            wrong = bgp.problems(seen, wanted["expected"])
-        except CalicoStatusError as exc:
-            wrong = [str(exc)]
-        if not wrong or not waiting or time.monotonic() > until:
-            break
-        time.sleep(2)
+    seconds = patience(wanted, module.check_mode)
+    seen, wrong = watch(
+        lambda: bgp.observe(wanted["speaker"], wanted["families"]),
+        lambda speaker: bgp.problems(speaker, wanted["expected"]),
+        bgp.Speaker(),
+        CalicoStatusError,
+        seconds,
+    )
     result = {**asdict(seen), "problems": wrong}
-    if wrong and waiting:
-        module.fail_json(msg=f"BGP is not as expected after {wanted['wait_seconds']} s: {'; '.join(wrong)}", **result)
+    if wrong and seconds is not None:
+        module.fail_json(msg=f"BGP is not as expected after {seconds:g} s: {'; '.join(wrong)}", **result)
     module.exit_json(changed=False, **result)
 
 

@@ -98,12 +98,12 @@ problems:
   returned: always
 """
 
-import time
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _calico as calico
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._proof import patience, watch
 
 
 def main() -> None:
@@ -121,29 +121,24 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params
-    waiting = wanted["state"] == "proven" and not module.check_mode
-    until = time.monotonic() + wanted["wait_seconds"]
-    while True:
-        status = calico.Status((), (), ())
-        try:
-            status = calico.observe(wanted["families"], wanted["kubeconfig"], wanted["bgp"])
-            missing = calico.problems(
-                wanted["node"], wanted["peers"], status.sessions, status.blocks, status.routes, wanted["nodes"]
-            )
-        except calico.CalicoStatusError as exc:
-            missing = [str(exc)]
-        if not missing or not waiting or time.monotonic() > until:
-            break
-        time.sleep(2)
+    seconds = patience(wanted, module.check_mode)
+    status, missing = watch(
+        lambda: calico.observe(wanted["families"], wanted["kubeconfig"], wanted["bgp"]),
+        lambda seen: calico.problems(
+            wanted["node"], wanted["peers"], seen.sessions, seen.blocks, seen.routes, wanted["nodes"]
+        ),
+        calico.Status((), (), ()),
+        calico.CalicoStatusError,
+        seconds,
+    )
     result = {
         "sessions": [asdict(session) for session in status.sessions],
         "blocks": [asdict(block) for block in status.blocks],
         "routes": [asdict(route) for route in status.routes if route.protocol == "bird"],
         "problems": missing,
     }
-    if missing and waiting:
-        seconds = wanted["wait_seconds"]
-        module.fail_json(msg=f"Node {wanted['node']} is not routed after {seconds} s: {'; '.join(missing)}", **result)
+    if missing and seconds is not None:
+        module.fail_json(msg=f"Node {wanted['node']} is not routed after {seconds:g} s: {'; '.join(missing)}", **result)
     module.exit_json(changed=False, **result)
 
 

@@ -85,12 +85,12 @@ problems:
   returned: always
 """
 
-import time
 from dataclasses import asdict
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _cilium as cilium
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._proof import patience, watch
 
 
 def main() -> None:
@@ -106,28 +106,23 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params
-    waiting = wanted["state"] == "proven" and not module.check_mode
-    until = time.monotonic() + wanted["wait_seconds"]
-    while True:
-        status = cilium.Status("unknown", "", (), (), ())
-        try:
-            status = cilium.observe(wanted["agent_socket"], bgp=bool(wanted["peers"]))
-            missing = cilium.problems(wanted["node"], wanted["peers"], wanted["routed_nodes"], status)
-        except cilium.CiliumStatusError as exc:
-            missing = [str(exc)]
-        if not missing or not waiting or time.monotonic() > until:
-            break
-        time.sleep(2)
+    seconds = patience(wanted, module.check_mode)
+    status, missing = watch(
+        lambda: cilium.observe(wanted["agent_socket"], bgp=bool(wanted["peers"])),
+        lambda seen: cilium.problems(wanted["node"], wanted["peers"], wanted["routed_nodes"], seen),
+        cilium.Status("unknown", "", (), (), ()),
+        cilium.CiliumStatusError,
+        seconds,
+    )
     result = {
         "health": status.health,
         "sessions": [asdict(session) for session in status.sessions],
         "ranges": [asdict(entry) for entry in status.ranges],
         "problems": missing,
     }
-    if missing and waiting:
-        seconds = wanted["wait_seconds"]
+    if missing and seconds is not None:
         module.fail_json(
-            msg=f"Node {wanted['node']} is not well under Cilium after {seconds} s: {'; '.join(missing)}", **result
+            msg=f"Node {wanted['node']} is not well under Cilium after {seconds:g} s: {'; '.join(missing)}", **result
         )
     module.exit_json(changed=False, **result)
 
