@@ -158,14 +158,14 @@ def clean(api: KubeApi, seconds: float) -> t.Dict[str, t.Any]:
         said = held_by(None, namespace, 0, 0)
         if said:
             raise LeaseError(said)
-        pods = len(api.list("v1", "Pod", objects.NAMESPACE, metadata_only=True))
+        pods = api.count("v1", "Pod", objects.NAMESPACE)
         api.delete(NAMESPACE)
     api.delete(PRIORITY_CLASS)
     course = []
     while True:
         passed = time.monotonic() - begun
         there = api.get("v1", "Namespace", objects.NAMESPACE) is not None
-        remaining = len(api.list("v1", "Pod", objects.NAMESPACE, metadata_only=True)) if there else 0
+        remaining = api.count("v1", "Pod", objects.NAMESPACE) if there else 0
         course.append((round(passed, 1), remaining))
         if not remaining and pods_gone is None:
             pods_gone = round(passed, 1)

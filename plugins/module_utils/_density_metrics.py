@@ -17,7 +17,8 @@ Figures = t.Dict[str, t.Any]
 
 REQUESTS = "apiserver_request_sli_duration_seconds"
 REJECTED = "apiserver_flowcontrol_rejected_requests_total"
-API_NAMES = (REQUESTS, REJECTED)
+CPU, RSS = "process_cpu_seconds_total", "process_resident_memory_bytes"
+API_NAMES = (REQUESTS, REJECTED, CPU, RSS)
 #: requests that last as long as their client wants
 LONG_VERBS = frozenset({"WATCH", "CONNECT", "WATCHLIST"})
 LONG_SUBRESOURCES = frozenset({"proxy", "log", "exec", "attach", "portforward"})
@@ -29,13 +30,12 @@ FSYNC = "etcd_disk_wal_fsync_duration_seconds"
 COMMIT = "etcd_disk_backend_commit_duration_seconds"
 LEADER_CHANGES = "etcd_server_leader_changes_seen_total"
 DB_SIZE = "etcd_mvcc_db_total_size_in_bytes"
-ETCD_NAMES = (FSYNC, COMMIT, LEADER_CHANGES, DB_SIZE)
+ETCD_NAMES = (FSYNC, COMMIT, LEADER_CHANGES, DB_SIZE, CPU, RSS)
 
 RELIST = "kubelet_pleg_relist_duration_seconds"
 RELIST_INTERVAL = "kubelet_pleg_relist_interval_seconds"
 OPERATIONS = "kubelet_runtime_operations_duration_seconds"
 OPERATION_ERRORS = "kubelet_runtime_operations_errors_total"
-CPU, RSS = "process_cpu_seconds_total", "process_resident_memory_bytes"
 RUNNING_PODS = "kubelet_running_pods"
 EVICTIONS = "kubelet_evictions"
 CGROUPS = "kubelet_cgroup_manager_duration_seconds"
@@ -64,14 +64,29 @@ def _quantiles(histogram: t.Mapping[float, float]) -> Figures:
     }
 
 
+def process_figures(before: Samples, after: Samples, seconds: float) -> Figures:
+    """A process in between: ``{cpu_cores, rss_mib}``, the memory as it is in the end."""
+    cpu, rss = grew(before, after, CPU), prometheus.total(after, RSS)
+    return {
+        "cpu_cores": None if cpu is None or seconds <= 0 else round(cpu / seconds, 3),
+        "rss_mib": None if rss is None else round(rss / 2**20, 1),
+    }
+
+
+def _most(rows: t.Iterable[Figures], name: str) -> t.Optional[float]:
+    values = [row[name] for row in rows if row[name] is not None]
+    return max(values) if values else None
+
+
 def _short(labels: prometheus.Labels) -> bool:
     return labels.get("verb") not in LONG_VERBS and labels.get("subresource") not in LONG_SUBRESOURCES
 
 
-def api_figures(before: t.Mapping[str, Samples], after: t.Mapping[str, Samples]) -> Figures:
-    """Latencies of what all API servers were asked in between, by verb: ``{verbs, mutating, slowest, rejected, servers}``.
+def api_figures(before: t.Mapping[str, Samples], after: t.Mapping[str, Samples], seconds: float) -> Figures:
+    """Latencies of what all API servers were asked in between, by verb, and what they take:
+    ``{verbs, mutating, slowest, rejected, servers, processes: {server: ...}, rss_mib}``.
 
-    ``slowest`` is the mutating verb and resource with the largest p99 among those with enough requests to have one.
+    ``rss_mib`` is the largest of them; ``slowest`` is the mutating verb and resource with the largest p99 among those with enough requests to have one.
     """
     by = ("verb", "resource")
     several: t.Dict[prometheus.Key, t.List[prometheus.Histogram]] = {}
@@ -93,17 +108,20 @@ def api_figures(before: t.Mapping[str, Samples], after: t.Mapping[str, Samples])
         ),
         reverse=True,
     )
+    processes = {server: process_figures(before.get(server, {}), samples, seconds) for server, samples in after.items()}
     return {
         "verbs": {verb: figures for verb, figures in verbs.items() if figures["count"]},
         "mutating": _quantiles(prometheus.merged(mutating.values())),
         "slowest": {"what": " ".join(ranked[0][1]), "p99_ms": milliseconds(ranked[0][0])} if ranked else None,
         "rejected": sum(grew(before.get(server, {}), samples, REJECTED) or 0 for server, samples in after.items()),
         "servers": len(after),
+        "processes": processes,
+        "rss_mib": _most(processes.values(), "rss_mib"),
     }
 
 
-def etcd_figures(before: t.Mapping[str, Samples], after: t.Mapping[str, Samples]) -> Figures:
-    """Each member's disk in between, and the worst of them: ``{members: {endpoint: ...}, fsync_p99_ms, commit_p99_ms, leader_changes, db_size_mib}``."""
+def etcd_figures(before: t.Mapping[str, Samples], after: t.Mapping[str, Samples], seconds: float) -> Figures:
+    """Each member in between, and the worst of them: ``{members: {endpoint: ...}, fsync_p99_ms, commit_p99_ms, leader_changes, db_size_mib, rss_mib}``."""
     members = {}
     for endpoint, samples in after.items():
         old = before.get(endpoint, {})
@@ -120,19 +138,14 @@ def etcd_figures(before: t.Mapping[str, Samples], after: t.Mapping[str, Samples]
             "commit_p99_ms": p99(COMMIT),
             "leader_changes": grew(old, samples, LEADER_CHANGES),
             "db_size_mib": None if size is None else round(size / 2**20, 1),
+            **process_figures(old, samples, seconds),
         }
-
-    def worst(name: str) -> t.Optional[float]:
-        values = [value for value in (row[name] for row in members.values()) if value is not None]
-        return max(values) if values else None
-
-    names = ("fsync_p99_ms", "commit_p99_ms", "leader_changes", "db_size_mib")
-    return {"members": members, **{name: worst(name) for name in names}}
+    names = ("fsync_p99_ms", "commit_p99_ms", "leader_changes", "db_size_mib", "rss_mib")
+    return {"members": members, **{name: _most(members.values(), name) for name in names}}
 
 
 def kubelet_figures(before: Samples, after: Samples, seconds: float) -> Figures:
     """What a kubelet did in between: its CPU and memory, how long it looked at all containers (PLEG), how long the runtime took for what."""
-    cpu, rss = grew(before, after, CPU), prometheus.total(after, RSS)
 
     def delta(name: str, by: t.Sequence[str] = ()) -> t.Dict[prometheus.Key, prometheus.Histogram]:
         old = prometheus.histograms(before, name, by)
@@ -144,8 +157,7 @@ def kubelet_figures(before: Samples, after: Samples, seconds: float) -> Figures:
     operations = {key[0]: _quantiles(histogram) for key, histogram in delta(OPERATIONS, ["operation_type"]).items()}
     relist = delta(RELIST).get((), {})
     return {
-        "cpu_cores": None if cpu is None or seconds <= 0 else round(cpu / seconds, 3),
-        "rss_mib": None if rss is None else round(rss / 2**20, 1),
+        **process_figures(before, after, seconds),
         "running_pods": prometheus.total(after, RUNNING_PODS),
         "pleg_relist_p50_ms": milliseconds(prometheus.quantile(relist, 0.5)),
         "pleg_relist_p99_ms": milliseconds(prometheus.quantile(relist, 0.99)),

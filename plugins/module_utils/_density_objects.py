@@ -267,10 +267,10 @@ def heavy(settings: Settings, index: int) -> t.List[Object]:
 
 
 def canary(settings: Settings, index: int, node: str) -> Object:
-    """A small server on one of the loaded nodes, there before the load: who suffers from it is asked all the time."""
+    """A small server on one of the loaded nodes (empty: wherever it fits), there before the load: who suffers from it is asked all the time."""
     container = _served(settings, _container(settings, settings.web_image, "canary"))
     container["readinessProbe"] = {**container["readinessProbe"], "initialDelaySeconds": 0, "periodSeconds": 5}
-    spec = _pod_spec(settings, container, [node])
+    spec = _pod_spec(settings, container, [node] if node else [])
     spec["activeDeadlineSeconds"] = settings.most_seconds
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta(settings, f"canary-{index}", "canary"), "spec": spec}
 

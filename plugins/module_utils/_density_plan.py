@@ -23,6 +23,8 @@ SUFFIXES = {
 QUANTITY = re.compile(r"([+-]?[0-9.]+)([A-Za-z]*)")
 #: taints that the control plane sets and takes away by itself: a pod that tolerated them would run on a node in trouble
 AUTOMATIC_TAINTS = "node.kubernetes.io/"
+#: what kwok's documentation has simulated nodes carry (kwok.sigs.k8s.io, "Manage nodes"): there is no machine, kubelet or container behind them
+SIMULATED = "kwok.x-k8s.io/node"
 #: what a benchmark needs on the nodes beside its load: one pod that keeps its lease
 EXTRA_PODS = 1
 ENDED = ("Succeeded", "Failed")
@@ -80,12 +82,18 @@ class Room:
     ready: bool = True
     taints: t.Tuple[t.Tuple[str, str, str], ...] = ()
     daemon_pods: int = 0
+    simulated: bool = False
 
     def as_data(self) -> t.Dict[str, t.Any]:
         return {
             **{"name": self.name, "pods": self.pods, "places": self.places, "free": self.free, "least": self.least},
             **{"limits": dict(self.limits), "daemon_pods": self.daemon_pods},
         }
+
+
+def is_simulated(node: Object) -> bool:
+    """Whether a node says of itself that kwok plays it."""
+    return SIMULATED in (node["metadata"].get("annotations") or {})
 
 
 def room(node: Object, pods: t.Sequence[Object], cpu: float, memory: float, addresses: t.Optional[int]) -> Room:
@@ -122,7 +130,9 @@ def room(node: Object, pods: t.Sequence[Object], cpu: float, memory: float, addr
     daemons = sum(
         any(owner.get("kind") == "DaemonSet" for owner in pod["metadata"].get("ownerReferences") or []) for pod in own
     )
-    return Room(name, len(own), places, max(0, limits[least]), least, limits, ready, taints, daemons)
+    return Room(
+        name, len(own), places, max(0, limits[least]), least, limits, ready, taints, daemons, is_simulated(node)
+    )
 
 
 # --- addresses
@@ -241,6 +251,12 @@ def _unfit(rooms: t.Sequence[Room]) -> t.List[str]:
                 reasons.append(f"node {one.name} has the taint {said}:{effect}; uncordon or repair it")
     if not rooms:
         reasons.append("no node to load: density_benchmark_nodes names none that the cluster has")
+    simulated = [one.name for one in rooms if one.simulated]
+    if simulated and len(simulated) < len(rooms):
+        reasons.append(
+            f"{', '.join(simulated)} are simulated by kwok and the other nodes are real: figures of both together say nothing of either; name nodes of "
+            "one kind in density_benchmark_nodes"
+        )
     return reasons
 
 
@@ -264,7 +280,8 @@ def _too_many(rooms: t.Sequence[Room], wish: Wish, own: int) -> t.List[str]:
 
 def plan(rooms: t.Sequence[Room], wish: Wish) -> Load:
     """Say how many pods are created, or raise :class:`PlanError` with every reason why they cannot."""
-    own = EXTRA_PODS + len(rooms)  # the lease's pod, and a canary on every node
+    # The lease's pod, and a canary on every node. Those of a benchmark on simulated nodes run on real ones.
+    own = 0 if any(one.simulated for one in rooms) else EXTRA_PODS + len(rooms)
     reasons = _unfit(rooms) + _too_many(rooms, wish, own)
     if wish.pods:
         count, words = wish.pods, f"{wish.pods} pods as asked"

@@ -54,7 +54,9 @@ def rooms(api: KubeApi, names: t.Sequence[str], cpu: float, memory: float) -> t.
             and (pod.get("status") or {}).get("phase") not in planning.ENDED
             and not (pod.get("spec") or {}).get("hostNetwork")
         ]
-        free = blocks.room(name) if blocks else planning.node_network_room(nodes[name], len(here))
+        free = None  # kwok makes up addresses
+        if not planning.is_simulated(nodes[name]):
+            free = blocks.room(name) if blocks else planning.node_network_room(nodes[name], len(here))
         found_rooms.append(planning.room(nodes[name], pods, cpu, memory, free))
     return found_rooms
 
@@ -117,6 +119,7 @@ class Scraper:
     """Reads metrics of everything that has some, each from its own address.
 
     :param api_servers: URLs; each is asked for itself, with the credentials of ``credentials``.
+    :param nodes: those whose kubelets are asked.
     :param etcd: endpoints (``https://192.0.2.1:2379``), asked with the API server's own client certificate; ``etcd_pem`` is (ca, certificate, key).
     """
 
@@ -130,7 +133,7 @@ class Scraper:
         nodes: t.Sequence[str],
     ) -> None:
         self._api = api
-        self._nodes = list(nodes)
+        self.nodes = list(nodes)
         self._servers = {
             url: KubeApi(replace(credentials, server=url), timeout=SCRAPE_SECONDS, deadline=0)
             for url in api_servers or [api.server]
@@ -169,7 +172,7 @@ class Scraper:
             text = self._text(client, "/metrics", missing, f"etcd {url}")
             if text is not None:
                 etcd[url] = prometheus.parse(text, metrics.ETCD_NAMES)
-        for node in self._nodes:
+        for node in self.nodes:
             samples = self.kubelet(node, missing)
             if samples is not None:
                 kubelets[node] = samples
@@ -183,8 +186,8 @@ class Scraper:
 def figures(before: Reading, after: Reading) -> t.Dict[str, t.Any]:
     """What the metrics say of the time between two readings."""
     return {
-        "api": metrics.api_figures(before.api, after.api),
-        "etcd": metrics.etcd_figures(before.etcd, after.etcd),
+        "api": metrics.api_figures(before.api, after.api, after.at - before.at),
+        "etcd": metrics.etcd_figures(before.etcd, after.etcd, after.at - before.at),
         "kubelets": {
             node: metrics.kubelet_figures(before.kubelets.get(node, {}), samples, after.at - before.at)
             for node, samples in after.kubelets.items()

@@ -146,7 +146,8 @@ class Run:
         options = self._options
         cpu, memory = planning.quantity(self.settings.cpu), planning.quantity(self.settings.memory)
         self._rooms = reading.rooms(self._api, self.settings.nodes, cpu, memory)
-        blocks = reading.calico(self._api)
+        self._scraper.nodes = [one.name for one in self._rooms if not one.simulated]
+        blocks = None if self._simulated else reading.calico(self._api)
         self._blocks["before"] = blocks.as_data() if blocks else None
         load = planning.plan(self._rooms, replace(options.wish, per_unit=options.pods_a_unit))
         lower = [
@@ -170,6 +171,15 @@ class Run:
             raise RuntimeError("the load is asked for before it is planned")
         return self._planned
 
+    @property
+    def _simulated(self) -> t.List[str]:
+        return [one.name for one in self._rooms if one.simulated]
+
+    @property
+    def _on_machines(self) -> objects.Settings:
+        """Settings of the pods that have to run in truth: without what lets them onto simulated nodes."""
+        return replace(self.settings, tolerations=()) if self._simulated else self.settings
+
     def _prepare(self) -> None:
         options, count = self._options, self._load.pods
         self._mark("preparing")
@@ -179,12 +189,12 @@ class Run:
         self._api.apply(objects.quota(count + len(self._load.nodes) + 1, services, int(options.external)))
         self._wait_for_quota()
         lifetime = options.lease_seconds + int(CANARY_START_SECONDS)
-        job = self._api.create(objects.lease(self.settings, lifetime, time.time()))
+        job = self._api.create(objects.lease(self._on_machines, lifetime, time.time()))
         self.settings = replace(self.settings, owner=objects.owner_reference(job))
         self._lease.start()
         self._watch.start()
-        for index, node in enumerate(self._load.names):
-            self._api.create(objects.canary(self.settings, index, node))
+        for index, node in enumerate([""] if self._simulated else self._load.names):
+            self._api.create(objects.canary(self._on_machines, index, node))
         addresses = {}
         for service in objects.canary_services(self.settings, options.external):
             made = self._api.create(service)
@@ -306,7 +316,7 @@ class Run:
         last: t.Dict[str, t.Tuple[float, t.Any]] = {}
         unwell: t.Dict[str, t.List[str]] = {}
         while not self._over.is_set():
-            for node in self._planned.names if self._planned else ():
+            for node in self._scraper.nodes:
                 missing: t.List[str] = []
                 samples, now = self._scraper.kubelet(node, missing), time.time()
                 if samples is None:
@@ -433,7 +443,7 @@ class Run:
     def _measure_peak(self) -> None:
         self._services["peak"] = self._measure_services("peak")
         self._after = self._scraper.read(time.time())
-        blocks = reading.calico(self._api)
+        blocks = None if self._simulated else reading.calico(self._api)
         self._blocks["peak"] = blocks.as_data() if blocks else None
         self._mark("measured")
 
@@ -459,6 +469,7 @@ class Run:
             "ended": now,
             "aborted": self.aborted,
             "load": load.as_data() if load else None,
+            "simulated": self._simulated,
             "marks": {name: round(at - started, 3) for name, at in self._marks.items()},
             "timeline": [[round(at - started, 3), what] for at, what in self.timeline],
             "create_errors": dict(self.create_errors),

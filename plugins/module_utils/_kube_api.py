@@ -485,6 +485,12 @@ class KubeApi:
                 return None
             raise
 
+    def count(self, api_version: str, kind: str, namespace: str = "") -> int:
+        """How many objects of a kind there are: one page of one object, whose list says how many remain."""
+        path = self.resource(api_version, kind).path(namespace=namespace)
+        page = self._json("GET", path, query={"limit": 1}, accept=METADATA_LIST)
+        return len(page.get("items") or []) + int((page.get("metadata") or {}).get("remainingItemCount") or 0)
+
     def list(
         self,
         api_version: str,

@@ -11,7 +11,7 @@ mutating requests (kubernetes/community, sig-scalability/slos); etcd's documenta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.density import kernel_parameters
@@ -45,13 +45,22 @@ PROFILE = (
 )
 
 
+#: what simulated nodes (kwok) cannot show: they start no container, have no kernel and no memory, and lose nothing
+ONLY_REAL = {
+    **dict.fromkeys(("scheduled_to_ready_max_seconds", "pod_start_p99_seconds"), "no container was started"),
+    **dict.fromkeys(("oom_kills", "evictions", "container_restarts"), "there is no kubelet and no container"),
+    **dict.fromkeys(("limits_share", "kernel_profile"), "there is no kernel"),
+    "n_plus_1": "there is no machine that can be lost",
+}
+
+
 class GatesError(ValueError):
     """A gate that does not exist, or a limit that is none."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One gate. ``passed`` is None when it is turned off."""
+    """One gate. ``passed`` is None when it does not apply to what was loaded."""
 
     gate: str
     passed: bool | None
@@ -316,12 +325,20 @@ def judge(result: Data, limits: Data) -> list[Verdict]:
     :param limits: from :func:`limits_of`.
     """
     seen = result["benchmark"]
-    return [
+    verdicts = [
         *_pods(seen, limits),
         *_plane(seen, limits),
         *_canaries(seen, limits),
         *_nodes(result.get("usage") or {}, seen, limits),
         *_afterwards(result, limits),
+    ]
+    if not seen.get("simulated"):
+        return verdicts
+    return [
+        replace(one, passed=None, found="not applicable", reason=f"the nodes are simulated: {ONLY_REAL[one.gate]}")
+        if one.gate in ONLY_REAL
+        else one
+        for one in verdicts
     ]
 
 

@@ -27,6 +27,7 @@ SPAN_NAMES = {
 }
 PARTS_OF_A_START = ("created_to_scheduled", "scheduled_to_sandbox", "sandbox_to_started", "started_to_ready")
 MOST_ROWS = 200
+VERDICTS = {True: "passed", False: "FAILED", None: "not applicable"}
 STYLE = """
 svg text { fill: var(--text); font: 12px system-ui, sans-serif; } svg text.dim { fill: var(--dim); }
 :root { --k0: #2f6fb3; --k1: #c2571a; --k2: #2e7d32; --k3: #7b3f9d; --k4: #b3261e; --k5: #00796b; --k6: #6d4c41; --k7: #9a7d0a; }
@@ -64,10 +65,9 @@ def _spans(report: Report, start: str, end: str) -> list[float]:
 
 def _gates(report: Report) -> str:
     rows = [
-        (row["gate"], "passed" if row["passed"] else "FAILED", row["found"], row["limit"], row["reason"])
-        for row in report["gates"]
+        (row["gate"], VERDICTS[row["passed"]], row["found"], row["limit"], row["reason"]) for row in report["gates"]
     ]
-    kinds = ["" if row["passed"] else "bad" for row in report["gates"]]
+    kinds = ["bad" if row["passed"] is False else "" for row in report["gates"]]
     return _table(("Gate", "Verdict", "Found", "Limit", "Reason"), rows, kinds)
 
 
@@ -252,13 +252,23 @@ def _plane(report: Report) -> str:
     api, etcd = figures.get("api") or {}, figures.get("etcd") or {}
     verbs = [(verb, row["count"], row["p50_ms"], row["p99_ms"]) for verb, row in (api.get("verbs") or {}).items()]
     members = [
-        (name, row["fsync_p99_ms"], row["commit_p99_ms"], row["leader_changes"], row["db_size_mib"])
+        (
+            name,
+            *(
+                row.get(key)
+                for key in ("fsync_p99_ms", "commit_p99_ms", "leader_changes", "db_size_mib", "rss_mib", "cpu_cores")
+            ),
+        )
         for name, row in (etcd.get("members") or {}).items()
     ]
+    servers = [(name, row["rss_mib"], row["cpu_cores"]) for name, row in (api.get("processes") or {}).items()]
     missing = "".join(f"<li>{text(one)}</li>" for one in figures.get("missing") or ())
     return (
         _table(("Verb", "Requests", "p50 ms", "p99 ms"), verbs)
-        + _table(("etcd member", "fsync p99 ms", "commit p99 ms", "leader changes", "MiB"), members)
+        + (_table(("API server", "memory MiB", "cores"), servers) if servers else "")
+        + _table(
+            ("etcd member", "fsync p99 ms", "commit p99 ms", "leader changes", "MiB", "memory MiB", "cores"), members
+        )
         + (f"<p>Not read:</p><ul>{missing}</ul>" if missing else "")
     )
 
@@ -392,7 +402,8 @@ def _comparison(report: Report) -> str:
 def page(report: Report) -> str:
     """The whole page."""
     seen = report["benchmark"]
-    failed = [row for row in report["gates"] if not row["passed"]]
+    failed = [row for row in report["gates"] if row["passed"] is False]
+    idle = [row["gate"] for row in report["gates"] if row["passed"] is None]
     when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seen["started"]))
     title = f"Density benchmark of {report['cluster']}"
     load, settings = seen["load"], report["settings"]
@@ -404,8 +415,10 @@ def page(report: Report) -> str:
         f"the generator was at most {seen['behind_seconds']:g} s late."
     )
     names = ", ".join(row["gate"] for row in failed)
-    count = len(report["gates"])
+    count = len(report["gates"]) - len(idle)
     verdict = f"{len(failed)} of {count} gates failed: {names}" if failed else f"All {count} gates passed."
+    if idle:
+        verdict += f" Not applicable to simulated nodes: {', '.join(idle)}."
     sections = [
         ("Gates", _gates(report)),
         ("Start latency", _latency(report)),

@@ -130,6 +130,9 @@ class FakeCluster:
                 and (not fields or (obj.get("spec") or {}).get("nodeName") == fields.partition("=")[2])
             ]
 
+    def count(self, version: str, kind: str, namespace: str = "") -> int:
+        return len(self.list(version, kind, namespace))
+
     def create(self, obj: Object) -> Object:
         kind, meta = obj["kind"], obj["metadata"]
         self.calls.append(("create", kind, meta["name"]))

@@ -31,7 +31,7 @@ def test_api_latencies_by_verb() -> None:
         ),
         "b": api(histogram(request, {"0.1": 0, "1": 100, "+Inf": 100}, verb="POST", resource="pods")),
     }
-    found = metrics.api_figures(before, after)
+    found = metrics.api_figures(before, after, 10.0)
     assert sorted(found["verbs"]) == ["GET", "PATCH", "POST"]
     assert found["verbs"]["POST"]["count"] == 200  # of both servers, the 10 from before and exec left out
     assert found["mutating"]["count"] == 205
@@ -40,10 +40,27 @@ def test_api_latencies_by_verb() -> None:
     assert (found["rejected"], found["servers"]) == (3, 2)
 
 
+def test_what_the_servers_take() -> None:
+    before = {"a": api(f"{metrics.CPU} 100\n{metrics.RSS} 1048576\n")}
+    after = {
+        "a": api(f"{metrics.CPU} 105\n{metrics.RSS} 734003200\n"),
+        "b": api(f"{metrics.CPU} 3\n{metrics.RSS} 104857600\n"),
+    }
+    found = metrics.api_figures(before, after, 10.0)
+    assert found["processes"] == {
+        "a": {"cpu_cores": 0.5, "rss_mib": 700.0},
+        "b": {"cpu_cores": 0.3, "rss_mib": 100.0},
+    }
+    assert found["rss_mib"] == 700.0
+    members = {"x": prometheus.parse(f"{metrics.CPU} 20\n{metrics.RSS} 52428800\n", metrics.ETCD_NAMES)}
+    found = metrics.etcd_figures({}, members, 0.0)
+    assert (found["members"]["x"]["cpu_cores"], found["rss_mib"]) == (None, 50.0)
+
+
 def test_nobody_answered() -> None:
-    found = metrics.api_figures({}, {})
+    found = metrics.api_figures({}, {}, 10.0)
     assert found["mutating"]["p99_ms"] is None
-    assert metrics.etcd_figures({}, {})["fsync_p99_ms"] is None
+    assert metrics.etcd_figures({}, {}, 10.0)["fsync_p99_ms"] is None
 
 
 def etcd(fsync: dict[str, int], leaders: int) -> prometheus.Samples:
@@ -64,7 +81,7 @@ def test_the_worst_member_of_etcd_counts() -> None:
         "x": etcd({"0.008": 200, "0.016": 200, "+Inf": 200}, 2),
         "y": etcd({"0.008": 0, "0.016": 50, "+Inf": 50}, 3),
     }
-    found = metrics.etcd_figures(before, after)
+    found = metrics.etcd_figures(before, after, 10.0)
     assert found["members"]["x"]["fsync_p99_ms"] < 8
     assert 15 < found["fsync_p99_ms"] < 16
     assert found["leader_changes"] == 1

@@ -249,3 +249,17 @@ def test_churn_is_even(minutes: float, percent: float, pods: int, count: int) ->
     assert len(times) == count
     assert all(0 <= at < minutes * 60 for at in times)
     assert times == sorted(times)
+
+
+def test_simulated_nodes_are_known_by_kwoks_annotation() -> None:
+    fake = node()
+    fake["metadata"]["annotations"] = {"kwok.x-k8s.io/node": "fake"}
+    assert planning.room(fake, [], 0.001, 1.0, None).simulated
+    assert not planning.room(node(), [], 0.001, 1.0, None).simulated
+
+
+def test_simulated_nodes_are_filled_whole_and_never_together_with_real_ones() -> None:
+    rooms = [room(f"kwok-{number}", free=500, places=500, pods=0, simulated=True) for number in range(4)]
+    assert planning.plan(rooms, planning.Wish()).pods == 1860  # the lease's pod and the canary are elsewhere
+    with pytest.raises(planning.PlanError, match="kwok-0, kwok-1, kwok-2, kwok-3 are simulated by kwok and the other"):
+        planning.plan([*rooms, room()], planning.Wish())

@@ -69,10 +69,20 @@ class Proxy(FakeCluster):
 
 def test_who_does_not_answer_is_missing_and_nothing_more() -> None:
     scraper = reading.Scraper.__new__(reading.Scraper)
-    scraper._api, scraper._nodes, scraper._servers, scraper._etcd = Proxy(), ["n1", "n2"], {}, {}  # type: ignore[assignment]
+    scraper._api, scraper.nodes, scraper._servers, scraper._etcd = Proxy(), ["n1", "n2"], {}, {}  # type: ignore[assignment]
     found = scraper.read(5.0)
     assert sorted(found.kubelets) == ["n1"]
     assert found.missing == ["kubelet of n2: status 502"]
     figures = reading.figures(found, found)
     assert figures["missing"] == ["kubelet of n2: status 502"] * 2
     assert figures["kubelets"]["n1"]["cpu_cores"] is None
+
+
+def test_addresses_do_not_bound_simulated_nodes() -> None:
+    cluster = FakeCluster()
+    fake = node("n1", pods=500)
+    fake["metadata"]["annotations"] = {"kwok.x-k8s.io/node": "fake"}
+    fake["spec"]["podCIDR"] = "10.244.1.0/25"
+    cluster.put("Node", fake)
+    (one,) = reading.rooms(cluster, ["n1"], 0.001, 1.0)  # type: ignore[arg-type]
+    assert (one.free, one.simulated) == (500, True)

@@ -23,7 +23,7 @@ class Scraper(reading.Scraper):
     """Reads nothing."""
 
     def __init__(self) -> None:
-        pass
+        self.nodes = ["n1", "n2"]
 
     def kubelet(self, node: str, missing: list[str]) -> None:
         missing.append(f"kubelet of {node}: nobody")
@@ -209,3 +209,27 @@ def test_check_mode_says_what_would_be() -> None:
     cluster = FakeCluster()
     assert run(cluster).plan_only()["pods"] == 12
     assert cluster.calls == []
+
+
+def test_on_simulated_nodes_what_is_asked_runs_on_real_ones() -> None:
+    cluster = FakeCluster()
+    for name in ("kwok-0", "kwok-1"):
+        fake = node(name, pods=20)
+        fake["metadata"]["annotations"]["kwok.x-k8s.io/node"] = "fake"
+        fake["spec"]["taints"] = [{"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}]
+        cluster.put("Node", fake)
+    settings = objects.Settings("run-1", "web", "pause:1", "echo:1", ("kwok-0", "kwok-1"))
+    one = run(cluster, settings=settings)
+    one.load()
+    found = one.result()
+    assert found["simulated"] == ["kwok-0", "kwok-1"]
+    assert found["ready_now"] == 12
+    assert found["kubelet_course"] == []
+    assert not [what for _at, what in found["timeline"] if "kubelet" in what]
+    pods = {pod["metadata"]["name"]: pod["spec"] for pod in cluster.list("v1", "Pod")}
+    assert [name for name in pods if name.startswith("canary")] == ["canary-0"]
+    assert not {"affinity", "tolerations"} & set(pods["canary-0"])
+    assert pods["web-00000"]["tolerations"][0]["key"] == "kwok.x-k8s.io/node"
+    lease = cluster.get("batch/v1", "Job", objects.LEASE, objects.NAMESPACE)
+    assert lease is not None
+    assert "tolerations" not in lease["spec"]["template"]["spec"]

@@ -174,6 +174,19 @@ def test_lists_are_fetched_in_pages_and_started_anew_when_the_snapshot_expired(s
     assert server.requests[-1][1].endswith("&continue=t")
 
 
+def test_objects_are_counted_without_fetching_them(serve: t.Callable[..., Server]) -> None:
+    one = {"items": [{"metadata": {"name": "a"}}]}
+    server = serve(
+        (200, {"metadata": {"continue": "t", "remainingItemCount": 24999}, **one}),
+        (200, {"metadata": {}, **one}),
+        (200, {"metadata": {}}),
+    )
+    kube = client(server)
+    assert [kube.count("v1", "Pod", "x") for number in range(3)] == [25000, 1, 0]
+    asked = {path for _method, path, _body in server.requests}
+    assert asked == {"/api/v1", "/api/v1/namespaces/x/pods?limit=1"}
+
+
 def test_delete_tells_whether_there_was_one(serve: t.Callable[..., Server]) -> None:
     server = serve((200, {}), status(404, "NotFound"))
     kube = client(server)

@@ -150,3 +150,22 @@ def test_wrong_gates_are_refused(gates: dict[str, Any], said: str) -> None:
 def test_limits_are_numbers() -> None:
     assert judge.limits_of({"pod_start_p99_seconds": "7.5"})["pod_start_p99_seconds"] == 7.5
     assert judge.limits_of({"all_ready": False})["all_ready"] is None
+
+
+def test_gates_that_need_machines_do_not_apply_to_simulated_nodes() -> None:
+    verdicts = judged(lambda found: (found["benchmark"].update(simulated=["n1"], evicted=7), found.update(usage={})))
+    idle = {gate for gate, one in verdicts.items() if one.passed is None}
+    assert idle == set(judge.ONLY_REAL)
+    assert verdicts["kernel_profile"].reason == "the nodes are simulated: there is no kernel"
+    assert verdicts["kernel_profile"].found == "not applicable"
+    for gate in ("all_ready", "api_mutating_p99_seconds", "etcd_fsync_p99_ms", "canary http", "dns_p99_ms", "returned"):
+        assert verdicts[gate].passed, gate
+
+
+def test_simulated_nodes_still_fail_what_applies() -> None:
+    verdict = judged(seen(simulated=["n1"], ready_now=39))["all_ready"]
+    assert verdict.passed is False
+
+
+def test_what_does_not_apply_names_gates_that_exist() -> None:
+    assert set(judge.ONLY_REAL) <= set(judge.DEFAULTS)

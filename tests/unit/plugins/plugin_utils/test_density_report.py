@@ -184,3 +184,32 @@ def test_an_aborted_run_without_figures_has_a_page() -> None:
     page = density_page.page(built(found))
     assert parsed(page)
     assert "the controller is gone" in page
+
+
+def simulated() -> dict[str, Any]:
+    found = result()
+    found["benchmark"]["simulated"] = ["n1"]
+    found["usage"] = {}
+    return found
+
+
+def test_a_report_on_simulated_nodes_says_what_was_simulated_and_what_does_not_apply() -> None:
+    report = built(simulated())
+    assert report["failed"] == []
+    assert {"kernel_profile", "pod_start_p99_seconds", "n_plus_1"} <= set(report["not_applicable"])
+    assert report["remarks"][0].startswith("Simulated: 1 nodes with their kubelets")
+    assert report["remarks"][1].startswith("Real: API servers, etcd, scheduler")
+    text = density_report.table(report)
+    assert re.search(r"^kernel_profile +n/a +the nodes are simulated: there is no kernel$", text, re.MULTILINE)
+    said = " ".join("".join(parsed(density_page.page(report)).text).split())
+    assert "not applicable" in said
+    assert "Not applicable to simulated nodes: " in said
+
+
+def test_gates_that_do_not_apply_are_not_counted_as_judged() -> None:
+    found = simulated()
+    found["benchmark"]["ready_now"] = 39
+    report = built(found)
+    assert report["failed"] == ["all_ready"]
+    judged = len(report["gates"]) - len(report["not_applicable"])
+    assert density_report.failure(report).startswith(f"1 of {judged} gates")
