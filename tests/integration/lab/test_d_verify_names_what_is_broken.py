@@ -112,3 +112,13 @@ def test_a_break_is_named_and_its_end_is_seen(name: str, tmp_path: Path) -> None
         failed = _verify(report, 12, check, subject)
         assert any(row == check and subject in told for row, told in failed), failed
     assert _verify(report, 25) == []
+
+
+@pytest.mark.slow
+def test_check_mode_alone_does_not_hide_a_break_and_a_preview_of_site_reports_it() -> None:
+    with _broken("client", *BREAKS["load balancer"][1:3]):
+        alone, preview = runner.play("verify", "--check"), runner.play("site", "--check")
+    assert alone.rc != 0
+    assert "load balancer" in alone.output
+    assert preview.rc == 0, preview.output[-3000:]
+    assert "A preview: what is not true yet is no failure" in preview.output
