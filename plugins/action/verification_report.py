@@ -11,7 +11,11 @@ from typing import Any, ClassVar
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import verification, verification_bgp
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
+    verification,
+    verification_bgp,
+    verification_endpoint,
+)
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.report_action import Report, ReportAction
 
 
@@ -35,6 +39,7 @@ class ActionModule(ReportAction):
             raise AnsibleActionFail(f"verification_report: 'wanted' has a key that is not known: {error}") from error
         rows = verification.judge(wanted, arguments["cluster"], arguments["hosts"], arguments["domain"])
         rows += verification_bgp.judge(wanted, arguments["cluster"], arguments["hosts"])
+        rows += verification_endpoint.judge(wanted, arguments["hosts"])
         data = verification.as_data(rows)
         failed = [row for row in rows if row.result == "failed"]
         lines = [f"- {row.check}: {row.subject}: {row.detail}" for row in failed]

@@ -5,7 +5,8 @@
 
 On a control plane the manifests of the static pods say the networks of pods and Services, the DNS domain and where etcd is; on every node the kubelet's
 settings say the domain and the CNI configuration the network plugin and the families of pods. Whether there is a kube-proxy shows in the kubelet's
-directory of pods, where a running one has its settings. Nothing is asked of the API. The size of Calico's
+directory of pods, where a running one has its settings. Where a node asks the API stands in
+its kubeconfig, of which nothing but the server is read. Nothing is asked of the API. The size of Calico's
 blocks is in an IPPool and nowhere on disk, but BIRD keeps a route without an interface (a blackhole) to each of the node's own blocks.
 
 kubeadm writes the flags that are read here (cmd/kubeadm/app/phases/controlplane of Kubernetes 1.35 and 1.36).
@@ -28,6 +29,8 @@ MANIFESTS = "etc/kubernetes/manifests"
 ROUTES = "proc/net/route"
 KUBELET_SETTINGS = "var/lib/kubelet/config.yaml"
 CNI_DIRECTORY = "etc/cni/net.d"
+# kubeadm writes the endpoint into the administrator's on control planes; on workers the kubelet's has it.
+KUBECONFIGS = ("etc/kubernetes/admin.conf", "etc/kubernetes/kubelet.conf")
 # A pod that has kube-proxy's ConfigMap; the kubelet keeps it while the pod is on the node.
 PROXY_SETTINGS = "var/lib/kubelet/pods/*/volumes/kubernetes.io~configmap/kube-proxy"
 ISSUER = "https://kubernetes.default.svc."
@@ -49,6 +52,7 @@ class Live:
     pod_families: tuple[int, ...] = ()
     blocks: tuple[str, ...] = ()
     kube_proxy: bool | None = None
+    endpoint: str = ""
 
 
 class Finding(t.NamedTuple):
@@ -75,6 +79,7 @@ def observe(root: str = "/") -> dict[str, t.Any]:
             _cni(root),
             _read(root, ROUTES),
             bool(glob.glob(os.path.join(glob.escape(root), PROXY_SETTINGS))),
+            next((text for text in (_read(root, path) for path in KUBECONFIGS) if text), ""),
         )
     )
 
@@ -108,6 +113,7 @@ def live_of(
     cni: str,
     routes: str,
     kube_proxy: bool | None = None,
+    kubeconfig: str = "",
 ) -> Live:
     """What the texts of a node's files say. ``kube_proxy``: whether one runs here; that there is none says
     something under Cilium only, for other plugins do not replace it.
@@ -116,6 +122,7 @@ def live_of(
     issuer = _kubeadm.flag_of(api, "service-account-issuer")
     domain = re.search(r"^clusterDomain: *[\"']?([^\s\"']+)", kubelet, re.M)
     plugin, families = cni_of(cni)
+    server = re.search(r"^ *server: *[\"']?(https://[^\s\"']+)", kubeconfig, re.M)
     return Live(
         pod_cidrs=_split(_kubeadm.flag_of(controllers, "cluster-cidr")),
         service_cidrs=_split(_kubeadm.flag_of(api, "service-cluster-ip-range")),
@@ -128,7 +135,18 @@ def live_of(
         kube_proxy=True
         if plugin and kube_proxy
         else (False if plugin == "cilium" and kube_proxy is not None else None),
+        endpoint=endpoint_of(server.group(1)) if server else "",
     )
+
+
+def endpoint_of(url: str) -> str:
+    """``host:port`` in one spelling; empty when it is no URL of an API server."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or 443
+    except ValueError:
+        return ""
+    return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}") if host else ""
 
 
 def blackholes(routes: str) -> tuple[str, ...]:
@@ -178,10 +196,18 @@ def judge(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> list[Fi
     """Everything that is wanted and cannot be had, with what is and what was asked for.
 
     :param live: what :func:`observe` returned, also when it has been JSON in between.
-    :param wanted: ``{pod_cidrs: [..], service_cidrs: [..], domain, network_plugin, etcd_addresses: [..], block_size: n, kube_proxy_mode}``; what is
-        not given is not judged.
+    :param wanted: ``{pod_cidrs: [..], service_cidrs: [..], domain, network_plugin, etcd_addresses: [..], block_size: n, kube_proxy_mode,
+        endpoint: URL}``; what is not given is not judged.
     """
-    checks = (_judge_networks, _judge_domain, _judge_plugin, _judge_kube_proxy, _judge_blocks, _judge_etcd)
+    checks = (
+        _judge_networks,
+        _judge_domain,
+        _judge_plugin,
+        _judge_kube_proxy,
+        _judge_blocks,
+        _judge_endpoint,
+        _judge_etcd,
+    )
     return [finding for check in checks for finding in check(live, wanted)]
 
 
@@ -300,6 +326,19 @@ def _judge_blocks(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) ->
             f"a live node with blocks of {before}",
             "A pool that is in use cannot be cut anew: its blocks have pods.",
             f"Set cluster_calico_block_size to {min(sizes)}: the nodes take more blocks each; or build another cluster beside it.",
+        )
+
+
+def _judge_endpoint(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
+    before, after = str(live.get("endpoint") or ""), endpoint_of(str(wanted.get("endpoint") or ""))
+    if before and after and before != after:
+        host = before.rpartition(":")[0].strip("[]")
+        yield Finding(
+            "live_api_endpoint",
+            f"cluster_api_endpoint_mode, _address and _port make the API's address {after}",
+            f"a live cluster with {before}",
+            "It is in every node's kubeconfig, in the API's certificates and in ConfigMaps: what answers at the old one would go, and every node with it.",
+            f"Set them back, to the mode that answers at {host} port {before.rpartition(':')[2]}, or build another cluster beside it.",
         )
 
 

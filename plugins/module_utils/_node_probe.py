@@ -257,6 +257,19 @@ def observe_router() -> Observation:
         return {"neighbours": {}, "addresses": [], "routes": [], "error": str(exc)}
 
 
+ANNOUNCER_SOCKET = "/run/bare-metal-api-announcer/bird.ctl"
+
+
+def observe_announcer(address: str) -> Observation:
+    """Does this control plane hold the API's announced address, and whom does it announce it to: ``{holds, sessions, error}``."""
+    try:
+        own = parse_addresses(run(["ip", "-json", "address", "show", "dev", "lo"], timeout=15).stdout)
+        sessions = _calico.parse_sessions(_calico.ask_bird(ANNOUNCER_SOCKET, "show protocols all"))
+    except (_calico.CalicoStatusError, CommandError, ValueError) as exc:
+        return {"holds": False, "sessions": [], "error": str(exc)}
+    return {"holds": address in own, "sessions": [asdict(session) for session in sessions], "error": ""}
+
+
 def observe_bgp(network_plugin: str = "calico") -> Observation:
     """Ask Calico's BIRD, or Cilium's agent, on this host for its sessions (BIRD: IPv4)."""
     try:

@@ -24,6 +24,9 @@ OWN_UNITS = (
     "containerd.service",
     "etcd.service",
     "bare-metal-firewall.service",
+    # In this order: the one that is watched over by the other would be given its address back.
+    "bare-metal-api-health.service",
+    "bare-metal-api-announcer.service",
     "bare-metal-bpf.service",
 )
 #: units of the operating system, with the configuration that is ours when it carries the mark
@@ -53,6 +56,7 @@ PATHS = (
     "/etc/etcd",
     "/etc/crictl.yaml",
     "/etc/bare-metal-kubernetes",
+    "/usr/local/lib/bare-metal-kubernetes",
     "/etc/sysusers.d/etcd.conf",
     # It names a file below /etc/containerd: the operating system's containerd would not start with it.
     "/etc/systemd/system/containerd.service.d/50-proxy.conf",

@@ -69,6 +69,10 @@ options:
     description: URL of the metrics of MetalLB's speaker on this host, which say its BGP sessions; empty asks nothing.
     type: str
     default: ""
+  announced_address:
+    description: The API's address that this control plane announces over BGP while its API is ready; empty asks nothing.
+    type: str
+    default: ""
   timeout_seconds:
     description: Time limit of one question, in seconds.
     type: float
@@ -119,6 +123,7 @@ def main() -> None:
             "router": {"type": "bool", "default": False},
             "firewall": {"type": "str", "default": ""},
             "speaker_url": {"type": "str", "default": ""},
+            "announced_address": {"type": "str", "default": ""},
             "timeout_seconds": {"type": "float", "default": 5.0},
         },
         supports_check_mode=True,
@@ -144,6 +149,8 @@ def main() -> None:
         observation["firewall"] = probe.observe_firewall(asked["firewall"])
     if asked["speaker_url"]:
         observation["speaker"] = probe.observe_speaker(asked["speaker_url"], asked["timeout_seconds"])
+    if asked["announced_address"]:
+        observation["announcer"] = probe.observe_announcer(asked["announced_address"])
     module.exit_json(changed=False, observation=observation)
 
 

@@ -39,6 +39,8 @@ OTHER_GROUPS = ("bundle_server", "routers", "outside")
 # What a host, a rack or a pool may have for itself. Every other cluster_* variable has one value in the whole cluster.
 HOST_VARIABLES = frozenset(
     {
+        "cluster_api_endpoint_bgp_peers",
+        "cluster_api_endpoint_bgp_source",
         "cluster_bgp_as_number",
         "cluster_bgp_peers",
         "cluster_bgp_route_reflector",
@@ -508,14 +510,14 @@ def endpoint_fits_mode(view: View) -> Iterator[Problem]:
 def endpoint_is_nobodys(view: View) -> Iterator[Problem]:
     """An endpoint that is one host's own address goes down with that host."""
     mode, span = view.common("cluster_api_endpoint_mode"), view.endpoint()
-    if mode not in ("keepalived", "external") or span is None:
+    if mode not in ("keepalived", "bgp_anycast", "external") or span is None:
         return
     for host, own in view.node_addresses:
         if (own.family, own.first) == (span.family, span.first):
             yield view.cluster_problem(
                 "cluster_api_endpoint_address",
                 f"is {host.name}'s own address; the API is gone when that host is",
-                "use a free address" if mode == "keepalived" else "use the load balancer's address",
+                "use the load balancer's address" if mode == "external" else "use a free address",
                 warning=mode == "external",
             )
 

@@ -443,15 +443,22 @@ FORMS: Mapping[str, Form] = {
     "cluster_api_certificate_sans[]": Form(_address_or_name),
     "cluster_calico_block_size": between(20, 32, "Calico's IPv4 blocks are /20 to /32", also=(0,)),
     "cluster_bgp_as_number": AS_NUMBER,
-    "cluster_bgp_peers[].address": Form(_address),
-    "cluster_bgp_peers[].as_number": AS_NUMBER,
-    "cluster_bgp_peers[].port": PORT,
-    "cluster_bgp_peers[].reachable_by": Form(_optional_address),
-    "cluster_bgp_peers[].ttl_security": between(0, 254, "a packet has a TTL of 8 bits (RFC 5082)"),
-    "cluster_bgp_peers[].max_restart_seconds": between(0, 4095, "the restart time has 12 bits (RFC 4724)"),
-    "cluster_bgp_peers[].allowed_own_as": between(0, 10, "each one lets a loop of routes run a round longer"),
-    "cluster_bgp_peers[].max_prefixes": between(0, 10_000_000, "a router's table is smaller"),
-    "cluster_bgp_peers[].local_preference": between(0, 4294967295, "a local preference has 32 bits (RFC 4271)"),
+    **{
+        f"{peers}[].{name}": form
+        for peers in ("cluster_bgp_peers", "cluster_api_endpoint_bgp_peers")
+        for name, form in {
+            "address": Form(_address),
+            "as_number": AS_NUMBER,
+            "port": PORT,
+            "reachable_by": Form(_optional_address),
+            "ttl_security": between(0, 254, "a packet has a TTL of 8 bits (RFC 5082)"),
+            "max_restart_seconds": between(0, 4095, "the restart time has 12 bits (RFC 4724)"),
+            "allowed_own_as": between(0, 10, "each one lets a loop of routes run a round longer"),
+            "max_prefixes": between(0, 10_000_000, "a router's table is smaller"),
+            "local_preference": between(0, 4294967295, "a local preference has 32 bits (RFC 4271)"),
+        }.items()
+    },
+    "cluster_api_endpoint_bgp_source": Form(_optional_address),
     "cluster_bgp_graceful_restart_seconds": between(0, 4095, "the restart time has 12 bits (RFC 4724)"),
     "cluster_bgp_filters[].name": Form(_dns_name),
     "cluster_bgp_filters[].import_rules[].cidr": Form(_optional_network),
@@ -533,6 +540,18 @@ FORMS: Mapping[str, Form] = {
     "calico_service_cidrs[]": Form(_network),
     "calico_block_size": between(20, 32, "Calico's IPv4 blocks are /20 to /32", also=(0,)),
     "api_endpoint_port": PORT,
+    "api_endpoint_bgp_hold_seconds": between(
+        3,
+        240,
+        "shorter ones than 3 s are refused (RFC 4271), and a router would keep a dead control plane's route for minutes",
+    ),
+    "api_endpoint_bfd_interval_milliseconds": between(50, 10000, "shorter ones end sessions when the machine is busy"),
+    "api_endpoint_bfd_multiplier": between(
+        2, 255, "it has 8 bits, and one lost packet must not end the session (RFC 5880)"
+    ),
+    "api_endpoint_check_interval_milliseconds": between(
+        200, 10000, "an API server that answers each node more often than that does little else", also=(0,)
+    ),
     "api_endpoint_vrrp_router_id": between(1, 255, "a VRRP router id has 8 bits, 0 is reserved (RFC 5798)"),
     "api_endpoint_vrrp_prefix_length": between(1, 128, "a prefix length has at most 32 (IPv4) or 128 (IPv6) bits"),
 }

@@ -31,6 +31,7 @@ SENDERS: Mapping[str, str] = {
     "pods": "cluster_pod_cidrs: a pod that asks its own node, or a node without masquerading, comes with its own address",
     "bgp_peers": "whom this node has BGP sessions with: its routers, its route reflectors or the nodes that it reflects for, or all nodes of a mesh",
     "routers": "this host's cluster_bgp_peers",
+    "api_routers": "this control plane's cluster_api_endpoint_bgp_peers",
     "anybody": "every address",
 }
 PROTOCOLS = ("tcp", "udp", "sctp")
@@ -132,6 +133,15 @@ PORTS: tuple[Port, ...] = (
         "RFC 5881, echo, RFC 5883 (multihop)",
     ),
     Port(
+        "api bfd",
+        "control_plane",
+        "udp",
+        ("3784", "4784"),
+        ("api_routers",),
+        "api_bfd",
+        "RFC 5881, RFC 5883: the announcing session (cluster_api_endpoint_mode: bgp_anycast), which the control plane opens",
+    ),
+    Port(
         "registry",
         "any",
         "tcp",
@@ -218,8 +228,9 @@ def features(values: Mapping[str, Any]) -> frozenset[str]:
         "cilium_wireguard": plugin == "cilium" and wireguard,
         "kube_proxy": values.get("kube_proxy_mode") != "none",
         "keepalived": values.get("api_endpoint_mode") == "keepalived",
-        # In mode local HAProxy listens on the loopback, an external balancer has its own machine.
-        "api_endpoint": values.get("api_endpoint_mode") not in ("local", "external"),
+        # In mode local HAProxy listens on the loopback, an external balancer has its own machine, and an announced address is answered by the API itself.
+        "api_endpoint": values.get("api_endpoint_mode") not in ("local", "external", "bgp_anycast"),
+        "api_bfd": values.get("api_endpoint_mode") == "bgp_anycast" and bool(values.get("api_endpoint_bfd")),
         "metallb_speaker": balancer.startswith("metallb_"),
         # Only FRR has BFD, MetalLB's native speaker refuses it.
         "metallb_bfd": balancer == "metallb_bgp" and bool(values.get("load_balancer_bfd")),
@@ -443,6 +454,7 @@ def from_inventory(
             "pods": [str(text) for text in values.get("pod_cidrs") or ()],
             "bgp_peers": [str(text) for text in values.get("bgp_sessions") or ()],
             "routers": [str(peer["address"]) for peer in values.get("bgp_peers") or ()],
+            "api_routers": [str(peer["address"]) for peer in values.get("api_endpoint_bgp_peers") or ()],
         },
         features=features({**values, "registry_here": here}),
         ssh_port=int(values.get("ssh_port") or 22),

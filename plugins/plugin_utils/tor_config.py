@@ -67,13 +67,17 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Group:
-    """Sessions with nodes that have the same options. ``ranges``: networks that they are taken from; empty: the nodes one by one."""
+    """Sessions with nodes that have the same options. ``ranges``: networks that they are taken from; empty: the nodes one by one.
+
+    ``endpoint``: the sessions in which control planes announce the API's address (``cluster_api_endpoint_mode: bgp_anycast``), and nothing else.
+    """
 
     name: str
     options: Options
     neighbours: tuple[Neighbour, ...]
     max_prefixes: int
     ranges: tuple[str, ...] = ()
+    endpoint: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class Router:
     keepalive: int = 3
     hold: int = 9
     local_preference: int = 0
+    endpoint: tuple[Prefix, ...] = ()
 
     @property
     def families(self) -> tuple[int, ...]:
@@ -181,6 +186,25 @@ def node_sessions(view: View) -> list[Session]:
     return found
 
 
+def endpoint_prefix(view: View) -> Prefix | None:
+    """The API's address as a route, when control planes announce it."""
+    span = view.endpoint()
+    if view.common("cluster_api_endpoint_mode") != "bgp_anycast" or span is None:
+        return None
+    bits = BITS[span.family]
+    return _prefix(f"{span.text}/{bits}", bits, bits, "the API's address")
+
+
+def endpoint_sessions(view: View) -> list[Session]:
+    """The sessions in which control planes announce the API's address; each leaves from its own source."""
+    found = []
+    for host in view.group("control_plane") if endpoint_prefix(view) else ():
+        source = view.value(host, "cluster_api_endpoint_bgp_source") or view.value(host, "cluster_node_ip")
+        for peer in view.value(host, "cluster_api_endpoint_bgp_peers") or () if source else ():
+            found.append(Session(host, str(ipaddress.ip_address(source)), peer))
+    return found
+
+
 def _value(host: Host | None, name: str, default: Any) -> Any:
     found = host.variables.get(f"tor_config_{name}") if host else None
     return default if found is None else found
@@ -191,29 +215,37 @@ def plan(view: View) -> list[Router]:
 
     :raises TorConfigError: a router that nobody describes, a session that cannot have two ends.
     """
-    sessions = node_sessions(view)
-    by_address: dict[str, list[Session]] = {}
-    for session in sessions:
-        by_address.setdefault(str(ipaddress.ip_address(session.peer["address"])), []).append(session)
+    by_address = _by_router(node_sessions(view))
+    endpoint = _by_router(endpoint_sessions(view))
     hosts = view.group(GROUP)
     if not hosts:
-        return [_router(view, None, address, [address], found) for address, found in sorted(by_address.items())]
+        named = sorted({*by_address, *endpoint})
+        return [_router(view, None, one, [one], by_address.get(one, []), endpoint.get(one, [])) for one in named]
     routers, seen = [], set()
     for host in hosts:
         own = [str(ipaddress.ip_address(address)) for address in _value(host, "addresses", None) or _addresses(host)]
         seen |= set(own)
         mine = [session for address in own for session in by_address.get(address, [])]
+        api = [session for address in own for session in endpoint.get(address, [])]
         # One without a session is made too when its AS is known: a topology in which the nodes do without it.
-        if mine or as_int(_value(host, "as_number", 0)):
-            routers.append(_router(view, host, host.name, own, mine))
-    missing = sorted(set(by_address) - seen)
+        if mine or api or as_int(_value(host, "as_number", 0)):
+            routers.append(_router(view, host, host.name, own, mine, api))
+    missing = sorted({*by_address, *endpoint} - seen)
     if missing:
+        by = "cluster_bgp_peers" if set(missing) & set(by_address) else "cluster_api_endpoint_bgp_peers"
         raise TorConfigError(
-            f"cluster_bgp_peers names {', '.join(missing)}, which is no router's address: the group {GROUP} has "
+            f"{by} names {', '.join(missing)}, which is no router's address: the group {GROUP} has "
             f"{', '.join(f'{router.name} ({chr(32).join(router.addresses)})' for router in routers) or 'none with a session'}; "
             "list all of a router's addresses in its tor_config_addresses"
         )
     return routers
+
+
+def _by_router(sessions: Iterable[Session]) -> dict[str, list[Session]]:
+    found: dict[str, list[Session]] = {}
+    for session in sessions:
+        found.setdefault(str(ipaddress.ip_address(session.peer["address"])), []).append(session)
+    return found
 
 
 def _addresses(host: Host) -> list[str]:
@@ -221,9 +253,12 @@ def _addresses(host: Host) -> list[str]:
     return [address] if address else []
 
 
-def _router(view: View, host: Host | None, name: str, own: list[str], sessions: Sequence[Session]) -> Router:
+def _router(
+    view: View, host: Host | None, name: str, own: list[str], sessions: Sequence[Session], endpoint: Sequence[Session]
+) -> Router:
     uplinks = _uplinks(view, host)
-    numbers = {as_int(session.peer["as_number"]) for session in sessions} | {as_int(_value(host, "as_number", 0))} - {0}
+    numbers = {as_int(session.peer["as_number"]) for session in [*sessions, *endpoint]}
+    numbers |= {as_int(_value(host, "as_number", 0))} - {0}
     if len(numbers - {0}) != 1:
         words = ", ".join(map(str, sorted(numbers - {0}))) or "none"
         raise TorConfigError(
@@ -249,7 +284,10 @@ def _router(view: View, host: Host | None, name: str, own: list[str], sessions: 
         as_number=as_number,
         router_id=router_id,
         addresses=tuple(own),
-        groups=tuple(_groups(view, host, name, as_number, sessions, services)),
+        groups=(
+            *_groups(view, host, name, as_number, sessions, services),
+            *_endpoint_groups(view, name, as_number, endpoint),
+        ),
         uplinks=tuple(uplinks),
         networks=tuple(str(ipaddress.ip_network(cidr)) for cidr in _value(host, "networks", [])),
         accepted=tuple(dict.fromkeys([*pods, *services, *extra])),
@@ -260,6 +298,7 @@ def _router(view: View, host: Host | None, name: str, own: list[str], sessions: 
         keepalive=as_int(_value(host, "keepalive_seconds", 3)),
         hold=as_int(_value(host, "hold_seconds", 9)),
         local_preference=as_int(_value(host, "local_preference", 0)),
+        endpoint=tuple(prefix for prefix in [endpoint_prefix(view)] if prefix and endpoint),
     )
 
 
@@ -282,6 +321,33 @@ def _uplinks(view: View, host: Host | None) -> list[Neighbour]:
             )
         )
     return found
+
+
+def _endpoint_groups(view: View, name: str, as_number: int, sessions: Sequence[Session]) -> list[Group]:
+    """Control planes are few and each is named, also by a router that takes nodes from a range: a name goes before a range."""
+    passwords = view.common("cluster_bgp_passwords") or {}
+    found: dict[Options, list[Neighbour]] = {}
+    for session in sessions:
+        family = ipaddress.ip_address(session.peer["address"]).version
+        if ipaddress.ip_address(session.address).version != family:
+            raise TorConfigError(
+                f"{name}: {session.host.name} announces the API's address from {session.address} to {session.peer['address']}, of another family; "
+                "set its cluster_api_endpoint_bgp_source"
+            )
+        number = view.number(session.host, "cluster_bgp_as_number") or 0
+        options = Options(
+            family,
+            str(passwords.get(session.peer.get("password") or "", "")),
+            as_int(session.peer.get("ttl_security") or 0),
+            bool(view.common("cluster_api_endpoint_bfd")),
+            number == as_number,
+        )
+        found.setdefault(options, []).append(Neighbour(session.host.name, session.address, number, options))
+    groups = []
+    for number, (options, members) in enumerate(sorted(found.items(), key=lambda item: item[1][0].name), 1):
+        word = ("api" if options.family == 4 else "api6") + (f"-{number}" if number > 1 else "")
+        groups.append(Group(word, options, tuple(sorted(members, key=lambda one: one.name)), 1, endpoint=True))
+    return groups
 
 
 def _groups(

@@ -75,6 +75,8 @@ def _frr_group(group: Group, router: Router) -> list[str]:
         f" neighbor {group.name} timers {router.keepalive} {router.hold}",
         f" neighbor {group.name} timers connect {CONNECT}",
         *_frr_session(group.name, Neighbour(group.name, "", 0, group.options)),
+        # The announcing speaker opens the session; port 179 of its address would be the network plugin's.
+        *([f" neighbor {group.name} passive"] if group.endpoint else []),
     ]
     for node in () if group.ranges else group.neighbours:
         lines += [
@@ -88,6 +90,14 @@ def _frr_group(group: Group, router: Router) -> list[str]:
 def _frr_activate(group: Group, router: Router) -> list[str]:
     name = group.name
     lines = [f"  neighbor {name} activate"]
+    if group.endpoint:
+        return [
+            *lines,
+            f"  neighbor {name} soft-reconfiguration inbound",
+            f"  neighbor {name} maximum-prefix {group.max_prefixes} 100 restart {RESTART_MINUTES}",
+            f"  neighbor {name} route-map FROM-API in",
+            f"  neighbor {name} route-map NOTHING out",
+        ]
     if group.options.internal:
         lines += [f"  neighbor {name} route-reflector-client", f"  neighbor {name} next-hop-self force"]
     elif router.own_as_of_nodes:
@@ -116,10 +126,13 @@ def frr(router: Router) -> str:
         *_frr_lists("FROM-NODES", router.accepted),
         *_frr_lists("TO-NODES", router.given),
         *_frr_lists("CONNECTED", networks),
+        *_frr_lists("FROM-API", router.endpoint),
         "!",
         *_frr_map("FROM-NODES", router.families, preference),
         *_frr_map("TO-NODES", router.families),
         *(_frr_map("CONNECTED", sorted({one.family for one in networks})) if networks else []),
+        *(_frr_map("FROM-API", [one.family for one in router.endpoint])),
+        *(["route-map NOTHING deny 10", "exit", "!"] if router.endpoint else []),
         f"router bgp {router.as_number}",
         f" bgp router-id {router.router_id}",
         " no bgp ebgp-requires-policy",
@@ -172,7 +185,13 @@ def _bird_filters(router: Router, family: int) -> list[str]:
     connected = _bird_set(networks, family)
     preference = [f"    bgp_local_pref = {router.local_preference};"] if router.local_preference else []
     default = "0.0.0.0/0" if family == 4 else "::/0"
+    endpoint = _bird_set(router.endpoint, family)
     return [
+        *(
+            [f"filter from_api{family} {{", f"  if net ~ [ {endpoint} ] then accept;", "  reject;", "}"]
+            if endpoint
+            else []
+        ),
         f"filter from_nodes{family} {{",
         *([f"  if net ~ [ {accepted} ] then {{", *preference, "    accept;", "  }"] if accepted else []),
         "  reject;",
@@ -205,7 +224,13 @@ def _bird_common(router: Router, neighbour: Neighbour) -> list[str]:
         f"  connect retry time {CONNECT};",
         "  graceful restart on;",
         *([f'  password "{options.password}";'] if options.password else []),
-        *([f"  multihop {options.ttl_security};", "  ttl security on;"] if options.ttl_security else []),
+        # One hop is a neighbour: BFD needs no address of this end then, which a template does not know.
+        *(
+            ["  direct;" if options.bfd and options.ttl_security == 1 else f"  multihop {options.ttl_security};"]
+            if options.ttl_security
+            else []
+        ),
+        *(["  ttl security on;"] if options.ttl_security else []),
         *(["  bfd on;"] if options.bfd else []),
     ]
 
@@ -217,9 +242,10 @@ def _bird_group(group: Group, router: Router) -> list[str]:
         f"template bgp {name} {{",
         *_bird_common(router, Neighbour(name, "", 0, group.options)),
         *(["  rr client;"] if group.options.internal else []),
+        *(["  passive on;"] if group.endpoint else []),
         f"  ipv{family} {{",
-        f"    import filter from_nodes{family};",
-        f"    export filter to_nodes{family};",
+        f"    import filter from_{'api' if group.endpoint else 'nodes'}{family};",
+        "    export none;" if group.endpoint else f"    export filter to_nodes{family};",
         f"    import limit {group.max_prefixes} action restart;",
         *(["    next hop self;"] if group.options.internal else []),
         "  };",
@@ -234,7 +260,7 @@ def _bird_group(group: Group, router: Router) -> list[str]:
         ]
     for node in () if group.ranges else group.neighbours:
         lines += [
-            f"protocol bgp {'_'.join(node.name.replace('-', '_').split('.'))}{'' if family == 4 else '_6'} from {name} {{",
+            f"protocol bgp {'api_' if group.endpoint else ''}{'_'.join(node.name.replace('-', '_').split('.'))}{'' if family == 4 else '_6'} from {name} {{",
             f"  neighbor {node.address} as {node.as_number};",
             "}",
         ]
@@ -324,7 +350,7 @@ def table(routers: Iterable[Router]) -> str:
                 for cidr in group.ranges
             ]
             lines += [
-                f"| {node.name} | {node.address} | {node.as_number} | {tail}"
+                f"| {node.name}{' (the API)' if group.endpoint else ''} | {node.address} | {node.as_number} | {tail}"
                 for node in (() if group.ranges else group.neighbours)
             ]
         for up in router.uplinks:
@@ -333,6 +359,9 @@ def table(routers: Iterable[Router]) -> str:
         lines += ["", "| Setting | Value |", "|---|---|"]
         lines += [f"| taken from nodes | {_range(prefix)} ({prefix.what}) |" for prefix in router.accepted]
         lines += [f"| given to nodes | {_range(prefix)} ({prefix.what}) |" for prefix in router.given]
+        lines += [
+            f"| taken from the API's sessions, nothing given | {_range(one)} ({one.what}) |" for one in router.endpoint
+        ]
         if router.default_route:
             lines.append("| given to nodes | a default route |")
         lines += [f"| announced to routers | {cidr} (connected) |" for cidr in router.networks]

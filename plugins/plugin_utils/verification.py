@@ -46,6 +46,7 @@ class Wanted:
     announced_cidrs: Sequence[str] = ()
     mtu: int = 0
     firewall: bool = False
+    announced: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,7 @@ LIVE = Live(
     etcd_servers=("10.77.1.11", "10.77.1.12", "10.77.2.11"),
     network_plugin="calico",
     pod_families=(4,),
+    endpoint="10.77.9.1:6443",
 )
 WANTED: dict[str, Any] = {
     "pod_cidrs": ["10.244.0.0/16"],
@@ -141,6 +142,7 @@ WANTED: dict[str, Any] = {
     "domain": "cluster.local",
     "network_plugin": "calico",
     "etcd_addresses": ["10.77.1.11", "10.77.1.12", "10.77.2.11"],
+    "endpoint": "https://10.77.9.1:6443",
 }
 
 
@@ -162,6 +164,9 @@ WANTED: dict[str, Any] = {
         ({}, {"domain": "example.org"}, "live_domain", "cluster.local", "example.org"),
         ({}, {"network_plugin": "none"}, "live_network_plugin", "calico", "none"),
         ({"network_plugin": "cilium"}, {}, "live_network_plugin", "cilium", "calico"),
+        ({}, {"endpoint": "https://10.77.9.1:8443"}, "live_api_endpoint", "10.77.9.1:6443", "10.77.9.1:8443"),
+        ({}, {"endpoint": "https://127.0.0.1:7443"}, "live_api_endpoint", "10.77.9.1:6443", "127.0.0.1:7443"),
+        ({"endpoint": "[fd00::1]:6443"}, {}, "live_api_endpoint", "[fd00::1]:6443", "10.77.9.1:6443"),
         ({}, {"etcd_addresses": ["10.77.9.1"]}, "live_etcd", "10.77.1.11", "10.77.9.1"),
         ({"etcd_servers": ("127.0.0.1",), "stacked_etcd": True}, {}, "live_etcd", "static pod", "as a service"),
     ],
@@ -181,6 +186,8 @@ def test_what_cannot_change(live: dict[str, Any], wanted: dict[str, Any], check:
         {},
         {"pod_cidrs": None, "service_cidrs": [], "domain": "", "network_plugin": "", "etcd_addresses": []},
         {"domain": "cluster.local."},
+        {"endpoint": ""},
+        {"endpoint": "https://10.77.9.1:6443/"},
         {"etcd_addresses": ["10.77.1.11", "10.77.1.12", "10.77.3.1"]},
         {"etcd_addresses": ["10.77.1.11", "10.77.1.12", "10.77.2.11", "10.77.3.1", "10.77.3.2"]},
     ],

@@ -118,6 +118,28 @@ def keepalived(address: str, **more: Any) -> Break:
     )
 
 
+def anycast(*breaks: Break, **more: Any) -> Break:
+    """An API address that the control planes announce, with all that it needs."""
+    given = {
+        "cluster_api_endpoint_mode": "bgp_anycast",
+        "cluster_api_endpoint_port": 6443,
+        "cluster_api_endpoint_address": "198.18.7.1",
+    }
+
+    def add(d: Draft) -> None:
+        d.common.update(given | more)
+        for number, name in enumerate(d.groups["control_plane"]):
+            rack = number % 2 + 1
+            d.own[name]["cluster_api_endpoint_bgp_peers"] = copy.deepcopy(d.own[name]["cluster_bgp_peers"])
+            d.own[name]["cluster_api_endpoint_bgp_source"] = f"10.77.{rack}.{111 + number}"
+
+    return both(add, *breaks)
+
+
+def announced_to(host: str, **option: Any) -> Break:
+    return lambda d: d.own[host]["cluster_api_endpoint_bgp_peers"][0].update(option)
+
+
 def everywhere(**values: Any) -> Break:
     return both(*(own(name, **values) for name in ("cp1", "cp2", "cp3", "w1", "w2")))
 
@@ -337,6 +359,28 @@ CASES: list[tuple[str, Break, str]] = [
     ("endpoint_is_nobodys", both(one_rack, keepalived("10.77.1.11")), "is cp1's own address"),
     ("endpoint_is_nobodys", common(cluster_api_endpoint_mode="external", cluster_api_endpoint_address="10.77.1.11"), "-> warning own address"),
     ("endpoint_port", common(cluster_api_endpoint_port=6443), "kube-apiserver's own port"),
+    ("endpoint_fits_mode", anycast(cluster_api_endpoint_address=""), "is empty, the mode bgp_anycast needs it"),
+    ("endpoint_is_nobodys", anycast(cluster_api_endpoint_address="10.77.1.11"), "is cp1's own address"),
+    ("announced_address", anycast(cluster_api_endpoint_port=8443), "is not the port of kube-apiserver"),
+    ("announced_address", anycast(cluster_api_endpoint_address="api.example.org"), "is a name; what is announced is an address"),
+    ("announced_address", anycast(cluster_api_endpoint_address="10.77.1.250"), "-> warning is next to cp1 (10.77.1.11)"),
+    ("announced_address", anycast(lambda d: (d.groups.update(routers=["tor1"]), d.own.update(
+        tor1={"cluster_node_ip": "192.0.2.9", "tor_config_networks": ["198.18.0.0/16"]}))),
+     "is in 198.18.0.0/16, a subnet of tor1 (tor_config_networks)"),
+    ("announcing_sessions", anycast(own("cp2", cluster_api_endpoint_bgp_peers=[])), "has nobody to announce the API's address to"),
+    ("announcing_sessions", anycast(announced_to("cp1", address="fd00::1")), "is of another family than the API's address 198.18.7.1"),
+    ("announcing_sessions", anycast(announced_to("cp1", reachable_by="10.77.1.1")), "names a gateway"),
+    ("announcing_sessions", anycast(announced_to("cp1", ttl_security=2)), "is more than the one hop to a neighbour"),
+    ("announcing_sessions", anycast(announced_to("cp1", password="no")), "is no name in cluster_bgp_passwords"),
+    ("announcing_sessions", anycast(own("cp1", cluster_api_endpoint_bgp_source="")), "this host has another session with 10.77.1.254"),
+    ("announcing_sessions", anycast(own("cp1", cluster_api_endpoint_bgp_source="fd00::1")), "is of another family than cluster_node_ip (10.77.1.11)"),
+    ("announcing_sessions", anycast(own("cp1", cluster_api_endpoint_bgp_source="10.77.1.11")), "is this host's own address, which needs not"),
+    ("announcing_sessions", anycast(own("cp1", cluster_api_endpoint_bgp_source="10.77.2.14")), "is w1's own address"),
+    ("announcing_sessions", anycast(own("cp2", cluster_api_endpoint_bgp_source="10.77.1.111")), "is cp1's as well"),
+    ("announcing_sessions", anycast(own("cp1", cluster_api_endpoint_bgp_source="198.18.7.1")), "is the API's address itself"),
+    ("announcing_sessions", anycast(own("cp1", cluster_api_endpoint_bgp_source="10.77.1.254")), "is the router's address"),
+    ("announcing_sessions", anycast(cluster_load_balancer_mode="metallb_bgp", cluster_load_balancer_bfd={"transmit_interval_milliseconds": 300}),
+     "UDP port 3784 has one owner"),
     ("vip_in_one_segment", keepalived("10.77.1.250"), "control planes in 2 racks (rack1, rack2)"),
     ("vip_in_one_segment", keepalived("10.77.1.250", api_endpoint_vrrp_prefix_length=24), "is not in 10.77.1.0/24"),
     ("version_in_lock", common(cluster_kubernetes_version="1.36.3"), "is not in the lock file"),
@@ -649,6 +693,10 @@ VALID: list[tuple[str, Break]] = [
     ("values of the user's own for Cilium", cilium(cluster_cilium_values={"debug": {"enabled": True}})),
     ("passwords of Cilium's sessions", cilium(peer_option(password="tor"), cluster_bgp_passwords={"tor": "s3cret"})),
     ("reflectors and their routers", reflected),
+    ("an announced API address", anycast()),
+    ("an announced API address from the nodes' own addresses, beside VXLAN", both(anycast(
+        no_peers, *(own(name, cluster_api_endpoint_bgp_source="") for name in ("cp1", "cp2", "cp3"))),
+        common(cluster_encapsulation="vxlan", **{pool: []}))),
     ("reflectors without routers, encapsulated", both(reflected, no_peers, common(cluster_encapsulation="vxlan_cross_subnet", **{pool: []}))),
     ("passwords, filters and communities", both(
         peer(password="tor", filters=["in"], reachable_by="10.77.2.1", ttl_security=1), common(

@@ -105,6 +105,12 @@ def senders(text: str, protocol: str, port: int) -> set[str]:
     return {name for name, address in WHO.items() if lets_in(text, address, protocol, port)}
 
 
+ANYCAST = {
+    "api_endpoint_mode": "bgp_anycast",
+    "api_endpoint_address": "198.18.7.1",
+    "api_endpoint_port": 6443,
+    "api_endpoint_bgp_peers": [{"address": "192.0.2.254", "as_number": 64601}],
+}
 NODES = {"cp", "worker", "worker6"}
 PODS = {"pod", "pod6"}
 
@@ -128,6 +134,11 @@ PODS = {"pod", "pod6"}
         ("cp1", "vrrp 0", {"api_endpoint_mode": "keepalived"}, {"cp"}),
         ("cp1", "vrrp 0", {}, set()),
         ("w1", "vrrp 0", {"api_endpoint_mode": "keepalived"}, set()),
+        ("cp1", "udp 3784", {**ANYCAST, "api_endpoint_bfd": True}, {"router"}),
+        ("cp1", "udp 3784", {**ANYCAST, "api_endpoint_bfd": False}, set()),
+        ("w1", "udp 3784", {**ANYCAST, "api_endpoint_bfd": True}, set()),
+        ("cp1", "tcp 6443", {**ANYCAST, "firewall_api_cidrs": ["203.0.113.5"]}, {"admin", "client"} | NODES | PODS),
+        ("cp1", "tcp 179", {**ANYCAST, "bgp_sessions": []}, set()),
         ("e1", "tcp 2379", {}, {"cp", "etcd"}),
         ("e1", "tcp 2380", {}, {"etcd"}),
         ("e1", "tcp 2381", {}, set()),
@@ -272,7 +283,7 @@ def test_senders_and_features_of_the_table_exist() -> None:
         {"network_plugin": "calico", "encapsulation": "vxlan", "wireguard": True, "typha_replicas": 1, "bgp_sessions": ["x"], "kube_proxy_mode": "x",
          "api_endpoint_mode": "keepalived", "load_balancer_mode": "metallb_bgp", "load_balancer_bfd": {"x": 1}, "registry_here": True}
     ) | core.features({"network_plugin": "cilium", "encapsulation": "vxlan", "wireguard": True}) | core.features(
-        {"network_plugin": "cilium", "encapsulation": "geneve"}
+        {"network_plugin": "cilium", "encapsulation": "geneve", "api_endpoint_mode": "bgp_anycast", "api_endpoint_bfd": True}
     )  # fmt: skip
     for port in core.PORTS:
         assert set(port.senders) <= set(core.SENDERS), port.name

@@ -19,7 +19,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster impo
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import View
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.tor_config import Prefix, Router, TorConfigError
 
-from .test_cluster import Break, Draft, both, common, draft, everywhere, own
+from .test_cluster import Break, Draft, announced_to, anycast, both, common, draft, everywhere, own
 
 GOLDEN = Path(__file__).parent / "golden"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -36,6 +36,11 @@ def with_password(d: Draft) -> None:
     d.common["cluster_bgp_passwords"] = {"rack1": "s3cret-1", "spine": "s3cret-2"}
     for name in ("cp1", "cp3", "w2"):
         d.own[name]["cluster_bgp_peers"] = peers(1, password="rack1", ttl_security=1)
+
+
+def announced_to_password(d: Draft) -> None:
+    for name in ("cp1", "cp3"):
+        announced_to(name, password="rack1", ttl_security=1)(d)
 
 
 def routers(**variables: dict[str, Any]) -> Break:
@@ -80,6 +85,7 @@ CASES: dict[str, tuple[Break, ...]] = {
     "listen": (routers(tor1=LISTENING, tor2={}),),
     "one-as": (one_as, routers(tor1={"default_route": True, "local_preference": 200})),
     "reflectors": (everywhere(cluster_bgp_as_number=64512), common(cluster_bgp_topology="route_reflectors")),
+    "announced-api": (anycast(), with_password, announced_to_password, routers(tor1=LISTENING, tor2={})),
     "large-as": (
         *(
             own(name, cluster_bgp_as_number=4200000000 + index)
@@ -157,6 +163,36 @@ def test_a_router_that_no_node_speaks_with_is_made_when_its_as_is_known() -> Non
     assert "router bgp 64601" in tor_config_render.frr(found["tor1"])
 
 
+def test_the_announcing_sessions_are_of_named_neighbours_and_carry_one_address() -> None:
+    found = plan(anycast(), routers(tor1=LISTENING, tor2={}))
+    assert [(group.name, group.endpoint, group.ranges) for group in found["tor1"].groups] == [
+        ("nodes", False, ("10.77.1.0/24",)),
+        ("api", True, ()),
+    ]
+    (api,) = [group for group in found["tor1"].groups if group.endpoint]
+    assert [(node.name, node.address, node.as_number) for node in api.neighbours] == [
+        ("cp1", "10.77.1.111", 64701),
+        ("cp3", "10.77.1.113", 64701),
+    ]
+    assert (api.max_prefixes, api.options.bfd) == (1, True)
+    assert found["tor2"].endpoint == (Prefix("198.18.7.1/32", 32, 32, "the API's address"),)
+    # Nodes may not announce it: only the sessions that are for it.
+    assert not any(prefix.cidr == "198.18.7.1/32" for prefix in found["tor1"].accepted)
+    assert plan()["10.77.1.254"].endpoint == ()
+
+
+def test_announcing_sessions_alone_make_a_router() -> None:
+    """The network plugin encapsulates and has no session."""
+    quiet = both(
+        everywhere(cluster_bgp_peers=[]), common(cluster_encapsulation="vxlan", cluster_load_balancer_pools=[])
+    )
+    found = plan(anycast(), quiet)
+    assert [(name, [group.name for group in router.groups]) for name, router in found.items()] == [
+        ("10.77.1.254", ["api"]),
+        ("10.77.2.254", ["api"]),
+    ]
+
+
 def test_sessions_with_other_options_are_a_group_of_their_own() -> None:
     change = (own("w2", cluster_bgp_peers=peers(1, password="x")), common(cluster_bgp_passwords={"x": "s3cret"}))
     groups = plan(*change)["10.77.1.254"].groups
@@ -195,7 +231,7 @@ def test_what_cannot_have_two_ends_is_refused(changes: tuple[Break, ...], words:
 FORMATS: dict[str, Callable[[Router], str]] = {"frr.conf": tor_config_render.frr, "bird.conf": tor_config_render.bird}
 
 
-@pytest.mark.parametrize("name", ["passwords", "listen", "one-as"])
+@pytest.mark.parametrize("name", ["passwords", "listen", "one-as", "announced-api"])
 def test_the_files_are_as_they_are_kept(name: str) -> None:
     found = plan(*CASES[name])
     texts = {f"{name}-{router}-{kind}": write(one) for router, one in found.items() for kind, write in FORMATS.items()}
