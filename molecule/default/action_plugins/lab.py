@@ -34,7 +34,7 @@ display = Display()
 
 
 def host_descriptions(
-    groups: Mapping[str, list[str]], hostvars: Mapping[str, Any], frr: Mapping[str, str]
+    groups: Mapping[str, list[str]], hostvars: Mapping[str, Any], routers: Mapping[str, tor_config.Router]
 ) -> dict[str, dict[str, Any]]:
     """What `build_topology` wants of each host in the inventory's group `lab`."""
     return {
@@ -42,7 +42,8 @@ def host_descriptions(
             "legs": dict(hostvars[name].get("lab_legs") or {}),
             "as_number": hostvars[name].get("lab_as_number"),
             "volumes": list(hostvars[name].get("lab_volumes") or []),
-            "frr_conf": frr.get(name, ""),
+            "frr_conf": tor_config_render.frr(routers[name]) if name in routers else "",
+            "uplinks": [uplink.address for uplink in routers[name].uplinks] if name in routers else [],
         }
         for name in groups.get("lab", [])
     }
@@ -59,6 +60,7 @@ class ActionModule(ActionBase):
                 "state": {"type": "str", "required": True, "choices": ["present", "absent", "kubeconfig", "status"]},
                 "name": {"type": "str", "required": True},
                 "network": {"type": "str", "required": True},
+                "network6": {"type": "str", "default": ""},
                 "segments": {"type": "dict", "required": True},
                 "directory": {"type": "path", "required": True},
             }
@@ -66,8 +68,10 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         groups = variables["groups"]
         try:
-            hosts = host_descriptions(groups, variables["hostvars"], self._frr(variables))
-            topology = build_topology(arguments["name"], arguments["network"], arguments["segments"], hosts)
+            hosts = host_descriptions(groups, variables["hostvars"], self._routers(variables))
+            topology = build_topology(
+                arguments["name"], arguments["network"], arguments["segments"], hosts, arguments["network6"]
+            )
             lab = Lab(
                 topology, Path(arguments["directory"]).expanduser(), lambda text: display.display(f"  lab: {text}")
             )
@@ -90,13 +94,13 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=str(error))
         return result
 
-    def _frr(self, variables: dict[str, Any]) -> dict[str, str]:
-        """What `bare_metal.kubernetes.tor_config` writes for each router of this inventory."""
+    def _routers(self, variables: dict[str, Any]) -> dict[str, tor_config.Router]:
+        """What `bare_metal.kubernetes.tor_config` plans for each router of this inventory."""
         try:
             routers = tor_config.plan(View(Inventory(self._loader, variables).read()))
         except (tor_config.TorConfigError, BundleError) as error:
             raise LabError(f"The routers' configuration cannot be made: {error}") from None
-        return {router.name: tor_config_render.frr(router) for router in routers}
+        return {router.name: router for router in routers}
 
     def _present(self, lab: Lab) -> dict[str, Any]:
         lost = [router.name for router in lab.topology.routers if not router.frr_conf]

@@ -227,7 +227,9 @@ class Lab:
         state = {
             "name": self.topology.name,
             "image": image.image_name(),
-            "segments": {segment.name: str(segment.subnet) for segment in self.topology.segments},
+            "segments": {
+                segment.name: f"{segment.subnet} {segment.subnet6 or ''}".strip() for segment in self.topology.segments
+            },
             "hosts": {host.name: str(host.address) for host in self.topology.hosts},
         }
         self.directory.sockets.mkdir(exist_ok=True, mode=0o700)
@@ -313,12 +315,12 @@ class Lab:
     def _targets(self, host: Host) -> list[str]:
         """What a machine must reach: its routers, and one machine of every other segment."""
         firsts = {
-            other.legs[0].segment.name: str(other.address)
-            for other in reversed(self.topology.hosts)
-            if not other.router
+            other.legs[0].segment.name: other.legs[0] for other in reversed(self.topology.hosts) if not other.router
         }
         firsts.pop(host.legs[0].segment.name, None)
-        return [*(str(gateway) for gateway in self.topology.gateways(host)), *firsts.values()]
+        first = [*self.topology.gateways(host), *(leg.address for leg in firsts.values())]
+        second = [*self.topology.gateways6(host), *(leg.address6 for leg in firsts.values() if leg.address6)]
+        return [str(address) for address in (*first, *second)]
 
     def _problem(self, host: Host) -> str:
         """Why a machine is not ready; nothing if it is."""
@@ -334,7 +336,7 @@ class Lab:
             return text.strip().splitlines()[-1] if text.strip() else f"ssh ends with {code}"
         if not host.router:
             return ""
-        expected = {str(leg.address) for _router, leg in self.topology.peers(host)}
+        expected = set(host.uplinks)
         up = {session.peer for session in parse_sessions(text) if session.established}
         return f"BGP to {', '.join(sorted(expected - up))} is not established" if expected - up else ""
 

@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 # podman gives the first address of every network to the host's end of its bridge.
@@ -18,6 +18,9 @@ NAME = re.compile(r"^[a-z][a-z0-9-]{0,13}$")
 # Legs, routes and BGP sessions of these are what the lab proves; the container's name is <lab>-<host>.
 HOST_NAME = re.compile(r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")
 
+# Three groups, to which the inventory appends the segment's number and the host's.
+NETWORK6 = re.compile(r"^[0-9a-f]{1,4}(:[0-9a-f]{1,4}){2}::/48$")
+
 
 class LabError(Exception):
     """Something a user of the lab must be told; the text is complete."""
@@ -25,11 +28,12 @@ class LabError(Exception):
 
 @dataclass(frozen=True)
 class Segment:
-    """One layer-2 network: `subnet` is cut from the lab's /16, `network` is podman's name for it."""
+    """One layer-2 network: `subnet` is cut from the lab's /16, `subnet6` (a /64) from its /48, `network` is podman's name for it."""
 
     name: str
     network: str
     subnet: IPv4Network
+    subnet6: IPv6Network | None = None
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,12 @@ class Leg:
     address: IPv4Address
     interface: str
     mac: str
+    address6: IPv6Address | None = None
 
 
 @dataclass(frozen=True)
 class Host:
-    """A machine. `legs[0]` carries ssh; a router has an AS number and forwards."""
+    """A machine. `legs[0]` carries ssh; a router has an AS number and forwards, `uplinks` are the routers' addresses that it has sessions with."""
 
     name: str
     container: str
@@ -52,6 +57,7 @@ class Host:
     volumes: tuple[str, ...] = ()
     as_number: int | None = None
     frr_conf: str = ""
+    uplinks: tuple[str, ...] = ()
 
     @property
     def router(self) -> bool:
@@ -80,15 +86,10 @@ class Topology:
         legs = (router.leg_in(host.legs[0].segment) for router in self.routers if router != host)
         return tuple(leg.address for leg in legs if leg)
 
-    def peers(self, router: Host) -> tuple[tuple[Host, Leg], ...]:
-        """Every other router, once for each segment that both have a leg in."""
-        return tuple(
-            (other, leg)
-            for other in self.routers
-            if other != router
-            for leg in other.legs
-            if router.leg_in(leg.segment)
-        )
+    def gateways6(self, host: Host) -> tuple[IPv6Address, ...]:
+        """The same for IPv6; none in a lab without it."""
+        legs = (router.leg_in(host.legs[0].segment) for router in self.routers if router != host)
+        return tuple(leg.address6 for leg in legs if leg and leg.address6)
 
 
 def mac_address(lab: str, host: str, segment: str) -> str:
@@ -100,7 +101,21 @@ def mac_address(lab: str, host: str, segment: str) -> str:
     return ":".join(f"{byte:02x}" for byte in (0x02, *digest[:5]))
 
 
-def _segments(lab: str, network: IPv4Network, wanted: Mapping[str, Any], errors: list[str]) -> dict[str, Segment]:
+def address6(network: IPv6Network, number: int) -> IPv6Address:
+    """The address that ends with a host's number as it is written: 31 is `::31`, so that people find it again."""
+    return network[int(str(number), 16)]
+
+
+def _subnet6(network: IPv6Network | None, number: int) -> IPv6Network | None:
+    """A segment's /64: its number as it is written is the fourth group of the lab's /48."""
+    if network is None:
+        return None
+    return IPv6Network((int(network.network_address) + (int(str(number), 16) << 64), 64))
+
+
+def _segments(
+    lab: str, network: IPv4Network, network6: IPv6Network | None, wanted: Mapping[str, Any], errors: list[str]
+) -> dict[str, Segment]:
     segments: dict[str, Segment] = {}
     for name, value in wanted.items():
         if not NAME.match(name):
@@ -123,7 +138,7 @@ def _segments(lab: str, network: IPv4Network, wanted: Mapping[str, Any], errors:
         if twin:
             errors.append(f"lab_segments.{name}: {subnet} overlaps {twin.name} ({twin.subnet}): give it another number")
             continue
-        segments[name] = Segment(name, f"{lab}-{name}", subnet)
+        segments[name] = Segment(name, f"{lab}-{name}", subnet, _subnet6(network6, number))
     return segments
 
 
@@ -150,24 +165,26 @@ def _host(
             )
             continue
         interface = "eth0" if len(raw) == 1 else segment_name
-        legs.append(Leg(segment, segment.subnet[number], interface, mac_address(lab, name, segment_name)))
+        second = address6(segment.subnet6, number) if segment.subnet6 else None
+        legs.append(Leg(segment, segment.subnet[number], interface, mac_address(lab, name, segment_name), second))
     as_number = value.get("as_number")
     if as_number is not None and not (isinstance(as_number, int) and 0 < as_number < 2**32):
         errors.append(f"{name}: lab_as_number must be 1 to 4294967295, found {as_number!r}")
         as_number = None
     frr_conf = str(value.get("frr_conf") or "")
-    volumes = tuple(value.get("volumes") or ())
-    return Host(name, f"{lab}-{name}", tuple(legs), volumes, as_number, frr_conf) if legs else None
+    volumes, uplinks = tuple(value.get("volumes") or ()), tuple(value.get("uplinks") or ())
+    return Host(name, f"{lab}-{name}", tuple(legs), volumes, as_number, frr_conf, uplinks) if legs else None
 
 
 def build_topology(
-    name: str, network: str, segments: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]]
+    name: str, network: str, segments: Mapping[str, Any], hosts: Mapping[str, Mapping[str, Any]], network6: str = ""
 ) -> Topology:
     """Check the inventory's description of a lab and work out every address.
 
     :param network: the lab's /16 in CIDR notation.
     :param segments: `{name: {number: third octet, prefix_length: 24}}`.
-    :param hosts: `{name: {legs: {segment: host number}, as_number: int | None, volumes: [path], frr_conf: text of a router}}`.
+    :param hosts: `{name: {legs: {segment: host number}, as_number: int | None, volumes: [path], frr_conf: text of a router, uplinks: [address]}}`.
+    :param network6: the lab's /48 of IPv6; empty: none.
     :raises LabError: with every error at once.
     """
     errors: list[str] = []
@@ -179,7 +196,13 @@ def build_topology(
             raise ValueError(f"{network} is a /{base.prefixlen}")
     except ValueError as error:
         raise LabError(f"lab_network: wants a /16 like 10.77.0.0/16: {error}") from None
-    known = _segments(name, base, segments, errors)
+    try:
+        if network6 and not NETWORK6.match(network6):
+            raise ValueError(f"{network6} is written otherwise")
+        base6 = IPv6Network(network6) if network6 else None
+    except ValueError as error:
+        raise LabError(f"lab_network6: wants a /48 like fd77:77:0::/48, or nothing: {error}") from None
+    known = _segments(name, base, base6, segments, errors)
     found = [_host(name, host, hosts[host], known, errors) for host in sorted(hosts)]
     machines = tuple(host for host in found if host)
     owners: dict[IPv4Address, str] = {}

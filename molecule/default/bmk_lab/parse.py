@@ -31,9 +31,15 @@ class Node:
 def parse_sessions(text: str, router: str = "") -> list[Session]:
     """:param text: of `vtysh -c 'show bgp summary json'`."""
     try:
-        peers = json.loads(text).get("ipv4Unicast", {}).get("peers", {})
+        told = json.loads(text)
     except ValueError:
         return []
+    # A session of one family is told in that family's part only (no bgp default ipv4-unicast).
+    peers = {
+        peer: value
+        for family in ("ipv4Unicast", "ipv6Unicast")
+        for peer, value in told.get(family, {}).get("peers", {}).items()
+    }
     return [
         Session(
             router,

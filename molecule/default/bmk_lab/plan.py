@@ -87,11 +87,13 @@ def spec_hash(value: object) -> str:
 
 def _network_options(segment: Segment) -> list[str]:
     # An internal network without DNS gives the host no address unless it is told to; the controller needs one to reach the machines.
+    second = segment.subnet6
     return [
         "--internal",
         "--disable-dns",
         f"--subnet={segment.subnet}",
         f"--gateway={segment.subnet[PODMAN_HOST_NUMBER]}",
+        *(["--ipv6", f"--subnet={second}", f"--gateway={second[PODMAN_HOST_NUMBER]}"] if second else []),
     ]
 
 
@@ -115,7 +117,7 @@ def container_arguments(lab: str, host: Host, image: str, files: str) -> list[st
     :param image: name with tag. :param files: directory on the host that is /lab in the node.
     """
     legs = [
-        f"--network={leg.segment.network}:ip={leg.address},mac={leg.mac},interface_name={leg.interface}"
+        f"--network={leg.segment.network}:ip={leg.address},{f'ip6={leg.address6},' if leg.address6 else ''}mac={leg.mac},interface_name={leg.interface}"
         for leg in host.legs
     ]
     volumes = [f"--volume={volume_name(host, path)}:{path}" for path in host.volumes]

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bmk_lab.model import Host, Topology
 
 
 def hosts_file(host: Host) -> str:
-    return f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{host.address} {host.name}\n"
+    second = f"{host.legs[0].address6} {host.name}\n" if host.legs[0].address6 else ""
+    return f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{host.address} {host.name}\n{second}"
 
 
 def resolv_conf(host: Host, topology: Topology) -> str:
@@ -18,12 +21,17 @@ def resolv_conf(host: Host, topology: Topology) -> str:
 
 
 def routes(host: Host, topology: Topology) -> str:
-    """A batch for `ip`: the default route, over all routers of the first segment. Routers have none: BGP tells them all there is."""
-    gateways = () if host.router else topology.gateways(host)
+    """A batch for `ip`: the default routes, over all routers of the first segment. Routers have none: BGP tells them all there is."""
+    if host.router:
+        return ""
+    return _default("default", topology.gateways(host)) + _default("::/0", topology.gateways6(host))
+
+
+def _default(target: str, gateways: Sequence[object]) -> str:
     if not gateways:
         return ""
     hops = "".join(f" nexthop via {gateway}" for gateway in gateways) if len(gateways) > 1 else f" via {gateways[0]}"
-    return f"route replace default{hops}\n"
+    return f"route replace {target}{hops}\n"
 
 
 def sysctl_conf(host: Host) -> str:
@@ -34,8 +42,12 @@ def sysctl_conf(host: Host) -> str:
         "net.ipv4.fib_multipath_use_neigh = 1",
         "net.ipv4.fib_multipath_hash_policy = 1",
     ]
+    second = host.legs[0].address6 is not None
+    if second:
+        lines.append("net.ipv6.fib_multipath_hash_policy = 1")
     if host.router:
         lines.append("net.ipv4.ip_forward = 1")
+        lines += ["net.ipv6.conf.all.forwarding = 1"] if second else []
     return "\n".join(lines) + "\n"
 
 

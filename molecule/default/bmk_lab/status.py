@@ -28,17 +28,27 @@ def render(
     if not containers:
         return [f"There is no lab {topology.name}. `make lab` creates it."]
     lines = [
-        f"Lab {topology.name}: " + ", ".join(f"{segment.name} {segment.subnet}" for segment in topology.segments),
+        f"Lab {topology.name}: "
+        + ", ".join(
+            f"{segment.name} {segment.subnet} {segment.subnet6 or ''}".strip() for segment in topology.segments
+        ),
         "",
     ]
     rows = []
     for host in topology.hosts:
         found = containers.get(host.container)
         health = "missing" if not found else found.broken or found.unset or ("ok" if found.state == "running" else "-")
-        addresses = " ".join(f"{leg.interface}={leg.address}" for leg in host.legs)
+        addresses = " ".join(
+            f"{leg.interface}={leg.address}{f',{leg.address6}' if leg.address6 else ''}" for leg in host.legs
+        )
         rows.append([host.name, found.state if found else "-", health, addresses])
     lines += table(["MACHINE", "STATE", "HEALTH", "ADDRESSES"], rows)
-    names = {str(leg.address): host.name for host in topology.hosts for leg in host.legs}
+    names = {
+        str(address): host.name
+        for host in topology.hosts
+        for leg in host.legs
+        for address in (leg.address, leg.address6)
+    }
     lines += (
         [
             "",

@@ -48,14 +48,33 @@ def test_gateways_are_the_routers_of_the_first_segment() -> None:
     }
 
 
-def test_routers_peer_once_for_each_segment_they_share() -> None:
-    hosts = {**HOSTS, "tor2": {"legs": {"spine": 3, "edge": 252}, "as_number": 64602}}
-    topology = built(hosts=hosts)
-    tor1 = next(host for host in topology.hosts if host.name == "tor1")
-    assert [(other.name, str(leg.address)) for other, leg in topology.peers(tor1)] == [
-        ("tor2", "10.77.0.3"),
-        ("tor2", "10.77.3.252"),
-    ]
+def test_two_routers_of_a_rack_are_both_its_machines_gateways() -> None:
+    hosts = {**HOSTS, "tor9": {"legs": {"rack1": 253, "spine": 9}, "as_number": 64609}}
+    topology = built(hosts=hosts, network6="fd77:77:0::/48")
+    cp1 = next(host for host in topology.hosts if host.name == "cp1")
+    assert [str(address) for address in topology.gateways(cp1)] == ["10.77.1.254", "10.77.1.253"]
+    assert [str(address) for address in topology.gateways6(cp1)] == ["fd77:77:0:1::254", "fd77:77:0:1::253"]
+
+
+def test_ipv6_addresses_end_with_the_numbers_as_they_are_written() -> None:
+    topology = built(network6="fd77:77:0::/48", segments={**SEGMENTS, "rack2": {"number": 12}})
+    assert {segment.name: str(segment.subnet6) for segment in topology.segments} == {
+        "spine": "fd77:77::/64",
+        "rack1": "fd77:77:0:1::/64",
+        "edge": "fd77:77:0:3::/64",
+        "rack2": "fd77:77:0:12::/64",
+    }
+    assert {host.name: str(host.legs[0].address6) for host in topology.hosts} == {
+        "client": "fd77:77:0:3::10",
+        "cp1": "fd77:77:0:1::11",
+        "tor1": "fd77:77:0:1::254",
+    }
+
+
+def test_without_a_network_of_ipv6_there_is_none() -> None:
+    topology = built()
+    assert {segment.subnet6 for segment in topology.segments} == {None}
+    assert {topology.gateways6(host) for host in topology.hosts} == {()}
 
 
 def test_another_name_and_network_share_nothing_with_the_first() -> None:
@@ -78,6 +97,9 @@ def test_mac_addresses_are_local_unicast_and_stay() -> None:
     [
         ({"network": "10.77.0.0/24"}, "lab_network: wants a /16"),
         ({"network": "nonsense"}, "lab_network: wants a /16"),
+        ({"network6": "fd77:77::/48"}, "lab_network6: wants a /48"),
+        ({"network6": "fd77::/64"}, "lab_network6: wants a /48"),
+        ({"network6": "10.77.0.0/16"}, "lab_network6: wants a /48"),
         ({"name": "Bad Name"}, "lab_name: 'Bad Name'"),
         ({"hosts": {}}, "the inventory's group `lab` is empty"),
         ({"segments": {**SEGMENTS, "rack2": {"number": 1}}}, "lab_segments.rack2: 10.77.1.0/24 overlaps rack1"),

@@ -222,3 +222,23 @@ def test_networks_have_no_way_out_and_an_address_for_the_controller(topology: To
     arguments = network_arguments("bmk", topology.segments[0])
     assert arguments[:4] == ["--internal", "--disable-dns", "--subnet=10.77.1.0/24", "--gateway=10.77.1.1"]
     assert arguments[-1] == "bmk-rack1"
+
+
+def test_with_ipv6_a_network_has_two_subnets_and_a_machine_two_addresses() -> None:
+    second = build_topology(
+        "bmk",
+        "10.77.0.0/16",
+        {"rack1": {"number": 1}},
+        {"cp1": {"legs": {"rack1": 11}}, "tor1": {"legs": {"rack1": 254}, "as_number": 64601}},
+        "fd77:77:0::/48",
+    )
+    options = network_arguments("bmk", second.segments[0])
+    assert options[2:7] == [
+        "--subnet=10.77.1.0/24",
+        "--gateway=10.77.1.1",
+        "--ipv6",
+        "--subnet=fd77:77:0:1::/64",
+        "--gateway=fd77:77:0:1::1",
+    ]
+    (leg,) = [word for word in container_arguments("bmk", second.hosts[0], "i", "/f") if word.startswith("--network=")]
+    assert leg.startswith("--network=bmk-rack1:ip=10.77.1.11,ip6=fd77:77:0:1::11,mac=")

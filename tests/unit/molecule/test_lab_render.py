@@ -7,6 +7,10 @@ from bmk_lab.render import host_files, known_hosts
 
 @pytest.fixture
 def topology() -> Topology:
+    return built()
+
+
+def built(network6: str = "") -> Topology:
     return build_topology(
         "bmk",
         "10.77.0.0/16",
@@ -30,6 +34,7 @@ def topology() -> Topology:
                 "frr_conf": "router bgp 64602\n",
             },
         },
+        network6,
     )
 
 
@@ -47,6 +52,29 @@ def files(topology: Topology, name: str) -> dict[str, str]:
 )
 def test_default_routes(topology: Topology, host: str, route: str) -> None:
     assert files(topology, host)["routes"] == route
+
+
+@pytest.mark.parametrize(
+    ("host", "route"),
+    [
+        ("cp1", "route replace default via 10.77.1.254\nroute replace ::/0 via fd77:77:0:1::254\n"),
+        (
+            "client",
+            "route replace default nexthop via 10.77.3.251 nexthop via 10.77.3.252\n"
+            "route replace ::/0 nexthop via fd77:77:0:3::251 nexthop via fd77:77:0:3::252\n",
+        ),
+        ("tor1", ""),
+    ],
+)
+def test_default_routes_of_both_families(host: str, route: str) -> None:
+    assert files(built("fd77:77:0::/48"), host)["routes"] == route
+
+
+def test_with_ipv6_a_machine_knows_its_second_address_and_a_router_forwards_it() -> None:
+    second = built("fd77:77:0::/48")
+    assert files(second, "cp1")["hosts"].endswith("10.77.1.11 cp1\nfd77:77:0:1::11 cp1\n")
+    assert "net.ipv6.conf.all.forwarding = 1\n" in files(second, "tor1")["sysctl.conf"]
+    assert "forwarding" not in files(second, "cp1")["sysctl.conf"]
 
 
 def test_only_routers_forward_and_speak_bgp(topology: Topology) -> None:
