@@ -45,6 +45,16 @@ def parse(rc: int, output: str) -> Run:
     return Run(rc, output, recap, [match["name"] for match in TASK.finditer(output)])
 
 
+def environment() -> dict[str, str]:
+    """What Ansible runs with: the checkout's configuration, plain output."""
+    return {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_NOCOLOR": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
 def play(
     playbook: str,
     *arguments: str,
@@ -60,16 +70,10 @@ def play(
     :param watch: called again and again with the number of tasks begun, in a thread, while the run lasts.
     """
     argv = ["ansible-playbook", f"bare_metal.kubernetes.{playbook}", "-i", str(inventory), *arguments]
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_NOCOLOR": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
     process = subprocess.Popen(
         argv,
         cwd=ROOT,
-        env=environment,
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -129,8 +133,7 @@ def on(host: str, *argv: str, check: bool = True) -> str:
         "-a",
         " ".join(argv),
     ]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=180, check=False)
     if check:
         assert done.returncode == 0, f"{host}: {' '.join(argv)}: {done.stdout}{done.stderr}"
     return done.stdout

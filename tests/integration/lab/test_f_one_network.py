@@ -12,16 +12,16 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
-import yaml
 
-from . import runner
+from . import own_lab, runner
+from .own_lab import podman, standing, write_inventory
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
-ROOT = Path(__file__).resolve().parents[3]
 NAME, OCTETS = "labone", "10.242"
 ADDRESS, PORT = f"{OCTETS}.1.100", 8443
 SERVERS = {"server1": 11, "server2": 12, "server3": 13}
@@ -58,50 +58,24 @@ KUBECTL = f"kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://{AD
 @pytest.fixture(scope="module")
 def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped lab's connection and its allowances for containers, with the choices above."""
-    directory = tmp_path_factory.mktemp("inventory")
-    shipped = ROOT / "inventories" / "lab" / "group_vars"
-    (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": GROUPS}}, sort_keys=False))
-    (directory / "group_vars/all").mkdir(parents=True)
-    (directory / "group_vars/lab").symlink_to(shipped / "lab")
-    (directory / "group_vars/routers.yml").symlink_to(shipped / "routers.yml")
-    common: dict[str, object] = {}
-    for part in ("lab.yml", "cluster.yml"):
-        common |= yaml.safe_load((shipped / "all" / part).read_text())
-    choices = CHOICES | {"control_plane_kubeconfig_path": str(directory / "admin.conf")}
-    (directory / "group_vars/all/all.yml").write_text(yaml.safe_dump(common | choices, sort_keys=False))
-    nodes = yaml.safe_load((shipped / "lab_nodes.yml").read_text())
-    (directory / "group_vars/lab_nodes.yml").write_text(yaml.safe_dump({"lab_volumes": nodes["lab_volumes"]}))
-    return directory
+    return write_inventory(tmp_path_factory.mktemp("inventory"), GROUPS, CHOICES, racks=False)
 
 
-def podman(*arguments: str) -> str:
-    return subprocess.run(["podman", *arguments], capture_output=True, text=True, timeout=120, check=True).stdout
-
-
-def on(server: str, command: str, check: bool = True) -> str:
-    """A shell command on a server; through podman, because a cut connection would say nothing of the cluster."""
-    argv = ["podman", "exec", f"{NAME}-{server}", "sh", "-c", command]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False)
-    assert not check or done.returncode == 0, f"{server}: {command}: {done.stdout}{done.stderr}"
-    return done.stdout
+on = partial(own_lab.on, NAME)
 
 
 @pytest.fixture(scope="module")
-def machines(inventory: Path, run: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[[str], object]:
+def machines(inventory: Path) -> Callable[[str], None]:
     """A function that runs one of the lab's own playbooks."""
-    return lambda play: run("ansible-playbook", "-i", inventory, ROOT / "molecule/default" / f"{play}.yml", timeout=600)
+    return partial(own_lab.machines, inventory)
 
 
 @pytest.fixture(scope="module")
-def bare(machines: Callable[[str], object]) -> Iterator[None]:
+def bare(inventory: Path) -> Iterator[None]:
     """The machines without a cluster."""
-    machines("destroy")
-    machines("create")
-    FOUND.update({name: state_of(name) for name in SERVERS})
-    try:
+    with standing(inventory):
+        FOUND.update({name: state_of(name) for name in SERVERS})
         yield
-    finally:
-        machines("destroy")
 
 
 @pytest.fixture(scope="module")
@@ -234,7 +208,7 @@ def test_a_silent_stream_is_not_cut_and_the_second_run_changes_nothing(cluster: 
 
 
 def test_the_address_moves_when_its_server_is_lost_and_stays_when_it_returns(
-    cluster: runner.Run, machines: Callable[[str], object]
+    cluster: runner.Run, machines: Callable[[str], None]
 ) -> None:
     (lost,) = holders()
     others = [name for name in SERVERS if name != lost]

@@ -6,19 +6,17 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-import yaml
 
-from . import runner
+from . import own_lab, runner
+from .own_lab import becomes, standing, write_inventory
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.network]
 
-ROOT = Path(__file__).resolve().parents[3]
 NAME, OCTETS = "labcil", "10.79"
 NODES = {"plane1": {"rack1": 11}, "node1": {"rack1": 31}, "node2": {"rack2": 31}}
 
@@ -116,12 +114,7 @@ spec:
 """
 
 
-def on(host: str, command: str, check: bool = True) -> str:
-    """A shell command on a machine, through podman."""
-    argv = ["podman", "exec", "-i", f"{NAME}-{host}", "sh", "-c", command]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False)
-    assert not check or done.returncode == 0, f"{host}: {command}: {done.stdout}{done.stderr}"
-    return done.stdout
+on = partial(own_lab.on, NAME)
 
 
 def kubectl(words: str, check: bool = True) -> str:
@@ -129,9 +122,7 @@ def kubectl(words: str, check: bool = True) -> str:
 
 
 def apply(text: str) -> None:
-    argv = ["podman", "exec", "-i", f"{NAME}-plane1", "sh", "-c", f"{KUBECTL} apply -f -"]
-    done = subprocess.run(argv, input=text, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    on("plane1", f"{KUBECTL} apply -f -", stdin=text)
 
 
 def reached(pod: str, target: str) -> bool:
@@ -140,45 +131,17 @@ def reached(pod: str, target: str) -> bool:
     return bool(json.loads(told or "[]")[0]["ok"]) if told.strip().startswith("[") else False
 
 
-def becomes(what: Callable[[], bool], seconds: int = 60) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if what():
-            return True
-        time.sleep(1)
-    return False
-
-
 @pytest.fixture(scope="module")
 def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped lab's connection and its allowances for containers, with the choices above."""
-    directory = tmp_path_factory.mktemp("inventory")
-    shipped = ROOT / "inventories" / "lab" / "group_vars"
-    (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": GROUPS}}, sort_keys=False))
-    (directory / "group_vars/all").mkdir(parents=True)
-    for part in ("lab", "routers.yml", "lab_nodes.yml"):
-        (directory / "group_vars" / part).symlink_to(shipped / part)
-    common: dict[str, object] = {}
-    for part in ("lab.yml", "cluster.yml"):
-        common |= yaml.safe_load((shipped / "all" / part).read_text())
-    choices = CHOICES | {"control_plane_kubeconfig_path": str(directory / "admin.conf")}
-    (directory / "group_vars/all/all.yml").write_text(yaml.safe_dump(common | choices, sort_keys=False))
-    return directory
+    return write_inventory(tmp_path_factory.mktemp("inventory"), GROUPS, CHOICES)
 
 
 @pytest.fixture(scope="module")
-def cluster(inventory: Path, run: Callable[..., subprocess.CompletedProcess[str]]) -> Iterator[runner.Run]:
+def cluster(inventory: Path) -> Iterator[runner.Run]:
     """The first run, on machines that are made for it and taken away again."""
-
-    def machines(play: str) -> None:
-        run("ansible-playbook", "-i", inventory, ROOT / "molecule/default" / f"{play}.yml", timeout=900)
-
-    machines("destroy")
-    machines("create")
-    try:
+    with standing(inventory):
         yield runner.play("site", inventory=inventory, seconds=2400)
-    finally:
-        machines("destroy")
 
 
 @pytest.fixture(scope="module")

@@ -7,21 +7,20 @@ may), so one pool can be announced in both ways and its addresses move from one 
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from . import runner
+from . import own_lab, runner
+from .own_lab import podman, standing, write_inventory
 from .traffic import Felt, steady
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.network]
 
-ROOT = Path(__file__).resolve().parents[3]
 NAME, OCTETS = "labmetal", "10.241"
 WORKERS = {"worker1": 31, "worker2": 32}
 GROUPS = {
@@ -83,24 +82,7 @@ def lab_machines() -> None:
 @pytest.fixture(scope="module")
 def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped lab's connection, racks, routers and its allowances for containers, with the choices above."""
-    directory = tmp_path_factory.mktemp("inventory")
-    shipped = ROOT / "inventories" / "lab" / "group_vars"
-    (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": GROUPS}}, sort_keys=False))
-    (directory / "group_vars/all").mkdir(parents=True)
-    for name in ("lab", "lab_nodes.yml", "routers.yml"):
-        (directory / "group_vars" / name).symlink_to(shipped / name)
-    common: dict[str, object] = {}
-    for part in ("lab.yml", "cluster.yml"):
-        common |= yaml.safe_load((shipped / "all" / part).read_text())
-    choices = CHOICES | {"control_plane_kubeconfig_path": str(directory / "admin.conf")}
-    (directory / "group_vars/all/all.yml").write_text(yaml.safe_dump(common | choices, sort_keys=False))
-    return directory
-
-
-def podman(*arguments: str, check: bool = True) -> str:
-    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, timeout=180, check=False)
-    assert not check or done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
-    return done.stdout
+    return write_inventory(tmp_path_factory.mktemp("inventory"), GROUPS, CHOICES)
 
 
 def kubectl(*arguments: str, check: bool = True) -> str:
@@ -110,21 +92,17 @@ def kubectl(*arguments: str, check: bool = True) -> str:
 
 
 @pytest.fixture(scope="module")
-def machines(inventory: Path, run: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[[str], object]:
+def machines(inventory: Path) -> Callable[[str], None]:
     """A function that runs one of the lab's own playbooks."""
-    return lambda play: run("ansible-playbook", "-i", inventory, ROOT / "molecule/default" / f"{play}.yml", timeout=600)
+    return partial(own_lab.machines, inventory)
 
 
 @pytest.fixture(scope="module")
-def cluster(inventory: Path, machines: Callable[[str], object]) -> Iterator[runner.Run]:
+def cluster(inventory: Path) -> Iterator[runner.Run]:
     """The machines, a router that takes the pools' addresses, and the first run."""
-    machines("destroy")
-    machines("create")
-    podman("exec", f"{NAME}-gateway", "vtysh", *(word for line in TAKE_POOLS for word in ("-c", line)))
-    try:
+    with standing(inventory):
+        podman("exec", f"{NAME}-gateway", "vtysh", *(word for line in TAKE_POOLS for word in ("-c", line)))
         yield runner.play("site", inventory=inventory)
-    finally:
-        machines("destroy")
 
 
 def rows(inventory: Path, path: Path, *arguments: str) -> list[dict[str, str]]:
@@ -166,7 +144,7 @@ def announcers(kind: str) -> set[str]:
     }
 
 
-def lose(node: str, machines: Callable[[str], object]) -> Felt:
+def lose(node: str, machines: Callable[[str], None]) -> Felt:
     """Traffic from outside while a node dies, and until it is back."""
     with steady(f"{NAME}-client", f"http://{address_of()}/", every=0.05, patience=1.0) as felt:
         time.sleep(3)
@@ -211,7 +189,7 @@ def test_a_second_run_changes_nothing(cluster: runner.Run, inventory: Path) -> N
 
 
 def test_addresses_survive_the_death_of_a_node_with_sessions(
-    cluster: runner.Run, machines: Callable[[str], object]
+    cluster: runner.Run, machines: Callable[[str], None]
 ) -> None:
     felt = lose("worker2", machines)
     assert 0 < felt.longest_gap < LONGEST_GAP["metallb_bgp"], str(felt)
@@ -232,10 +210,7 @@ spec:
 
 def test_a_pool_whose_addresses_are_in_use_is_not_taken_away(cluster: runner.Run, inventory: Path) -> None:
     kubectl("create", "namespace", "web")
-    subprocess.run(
-        ["podman", "exec", "-i", f"{NAME}-server1", "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "apply", "-f", "-"],
-        input=MANIFEST, text=True, check=True, capture_output=True,
-    )  # fmt: skip
+    own_lab.on(NAME, "server1", f"{own_lab.KUBECTL} apply -f -", stdin=MANIFEST)
     # The pool for this namespace comes first, by its priority.
     held = address_of("held", "web")
     assert held in (f"{OCTETS}.1.230", f"{OCTETS}.1.231")
@@ -272,7 +247,7 @@ def test_addresses_move_to_layer_2_under_traffic(cluster: runner.Run, inventory:
 
 
 def test_on_layer_2_another_node_takes_the_address_of_a_dead_one(
-    cluster: runner.Run, machines: Callable[[str], object]
+    cluster: runner.Run, machines: Callable[[str], None]
 ) -> None:
     (holder,) = announcers("servicel2status")
     felt = lose(holder, machines)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from . import runner
+from . import own_lab, runner
+from .own_lab import standing, write_inventory
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.density]
 
@@ -69,44 +69,19 @@ KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 @pytest.fixture(scope="module")
 def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shipped lab's connection and its allowances for containers, with the choices above."""
-    directory = tmp_path_factory.mktemp("inventory")
-    shipped = ROOT / "inventories" / "lab" / "group_vars"
-    (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": GROUPS}}, sort_keys=False))
-    (directory / "group_vars/all").mkdir(parents=True)
-    (directory / "group_vars/lab").symlink_to(shipped / "lab")
-    (directory / "group_vars/routers.yml").symlink_to(shipped / "routers.yml")
-    common: dict[str, object] = {}
-    for part in ("lab.yml", "cluster.yml"):
-        common |= yaml.safe_load((shipped / "all" / part).read_text())
-    choices = CHOICES | {"control_plane_kubeconfig_path": str(directory / "admin.conf")}
-    (directory / "group_vars/all/all.yml").write_text(yaml.safe_dump(common | choices, sort_keys=False))
-    nodes = yaml.safe_load((shipped / "lab_nodes.yml").read_text())
-    (directory / "group_vars/lab_nodes.yml").write_text(yaml.safe_dump({"lab_volumes": nodes["lab_volumes"]}))
-    return directory
+    return write_inventory(tmp_path_factory.mktemp("inventory"), GROUPS, CHOICES, racks=False)
 
 
-def on(server: str, command: str, check: bool = True) -> str:
-    argv = ["podman", "exec", f"{NAME}-{server}", "sh", "-c", command]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=180, check=False)
-    assert not check or done.returncode == 0, f"{server}: {command}: {done.stdout}{done.stderr}"
-    return done.stdout
+on = partial(own_lab.on, NAME)
 
 
 @pytest.fixture(scope="module")
-def cluster(inventory: Path, run: Callable[..., subprocess.CompletedProcess[str]]) -> Iterator[Path]:
+def cluster(inventory: Path) -> Iterator[Path]:
     """The machines and the cluster; gone afterwards."""
-
-    def machines(play: str) -> None:
-        run("ansible-playbook", "-i", inventory, ROOT / "molecule/default" / f"{play}.yml", timeout=600)
-
-    machines("destroy")
-    machines("create")
-    try:
+    with standing(inventory):
         made = runner.play("site", inventory=inventory)
         assert made.rc == 0, made.output[-8000:]
         yield inventory
-    finally:
-        machines("destroy")
 
 
 def benchmark(
