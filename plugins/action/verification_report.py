@@ -13,8 +13,8 @@ from ansible.errors import AnsibleActionFail
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     verification,
-    verification_bgp,
     verification_endpoint,
+    verification_families,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.report_action import Report, ReportAction
 
@@ -37,8 +37,7 @@ class ActionModule(ReportAction):
             wanted = verification.Wanted(**arguments["wanted"])
         except TypeError as error:
             raise AnsibleActionFail(f"verification_report: 'wanted' has a key that is not known: {error}") from error
-        rows = verification.judge(wanted, arguments["cluster"], arguments["hosts"], arguments["domain"])
-        rows += verification_bgp.judge(wanted, arguments["cluster"], arguments["hosts"])
+        rows = verification_families.judge(wanted, arguments["cluster"], arguments["hosts"], arguments["domain"])
         rows += verification_endpoint.judge(wanted, arguments["hosts"])
         data = verification.as_data(rows)
         failed = [row for row in rows if row.result == "failed"]

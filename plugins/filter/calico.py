@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import node_ips
+from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import node_addresses
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import bgp, calico, calico_bgp
 
 
@@ -73,7 +73,7 @@ def bgp_sessions(
     encapsulation: str,
 ) -> dict[str, list[str]]:
     """The addresses that each node must have a BGP session with, by name."""
-    addresses = node_ips(hosts, hostvars)
+    addresses = node_addresses(hosts, hostvars)
     routers = {host: [str(peer["address"]) for peer in hostvars[host].get("cluster_bgp_peers") or ()] for host in hosts}
     found = bgp.topology_of(topology, any(routers.values()), encapsulation)
     chosen = bgp_reflectors(hosts, control_plane, hostvars)
@@ -87,9 +87,9 @@ def bgp_topology(
     return bgp.topology_of(topology, any(hostvars[host].get("cluster_bgp_peers") for host in hosts), encapsulation)
 
 
-def encapsulation_overhead(encapsulation: str, wireguard: bool, address: str) -> int:
-    """Bytes that encapsulation adds to a pod's packet between nodes with addresses like this one."""
-    return bgp.overhead(encapsulation, wireguard, 6 if ":" in str(address) else 4)
+def encapsulation_overhead(encapsulation: str, wireguard: bool, address: str, second: str = "") -> int:
+    """Bytes that encapsulation adds to a pod's packet between nodes with addresses like these; of two families the one that adds more."""
+    return max(bgp.overhead(encapsulation, wireguard, bgp.family_of(str(one))) for one in (address, second or address))
 
 
 class FilterModule:

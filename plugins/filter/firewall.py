@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import node_ips
+from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import node_addresses
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import bgp, firewall
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import CLUSTER_GROUPS, NODE_GROUPS
 
@@ -26,7 +26,7 @@ def firewall_table(
     if host not in members:
         return ""
     nodes = sorted({name for group in NODE_GROUPS for name in groups.get(group, ())})
-    addresses = node_ips(members, hostvars)
+    addresses = node_addresses(members, hostvars)
     # Of other roles, whose defaults do not reach here.
     own = hostvars[host]
     flags = own.get("control_plane_apiserver_extra_args")
@@ -47,7 +47,7 @@ def _sessions(
     nodes: Sequence[str],
     groups: Mapping[str, Sequence[str]],
     hostvars: Mapping[str, Mapping[str, Any]],
-    addresses: Mapping[str, str],
+    addresses: Mapping[str, Sequence[str]],
 ) -> list[str]:
     """The addresses that a node of Calico has BGP sessions with."""
     routers = [str(peer["address"]) for peer in values.get("bgp_peers") or ()]

@@ -20,6 +20,15 @@ def node_ips(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) ->
     return found
 
 
+def node_addresses(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """``{host: [address]}``: :func:`node_ips`, and ``cluster_node_second_ip`` where a host has one."""
+    found = {}
+    for host, address in node_ips(hosts, hostvars).items():
+        second = hostvars[host].get("cluster_node_second_ip")
+        found[host] = [address, *([str(second)] if second else [])]
+    return found
+
+
 def interface_of(machine: Mapping[str, Any], address: str) -> str:
     """Name of the machine's interface that carries ``address``; ``machine`` is what ``machine_info`` found."""
     for interface in machine["interfaces"]:
@@ -42,4 +51,9 @@ class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"node_ips": node_ips, "interface_of": interface_of, "restarts_due": restarts_due}
+        return {
+            "node_ips": node_ips,
+            "node_addresses": node_addresses,
+            "interface_of": interface_of,
+            "restarts_due": restarts_due,
+        }

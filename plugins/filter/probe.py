@@ -22,10 +22,15 @@ def probe_objects(image: str, pools: Sequence[Mapping[str, Any]]) -> list[dict[s
         raise AnsibleFilterError(f"probe_objects: {error}") from error
 
 
-def probed_pools(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """``{name, service, skipped}`` of each pool; ``skipped`` says why the probe has no address of it."""
+def probed_pools(pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """``{name, service, skipped, families}`` of each pool; ``skipped`` says why the probe has no address of it."""
     return [
-        {"name": pool["name"], "service": probe.service_name(pool["name"]), "skipped": probe.not_probed(pool)}
+        {
+            "name": pool["name"],
+            "service": probe.service_name(pool["name"]),
+            "skipped": probe.not_probed(pool),
+            "families": probe.families(pool),
+        }
         for pool in pools
     ]
 

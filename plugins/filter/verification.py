@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification import outside_urls, probe_targets
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import verification_families
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification import outside_urls
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification_bgp import mtu_targets
 
 
@@ -16,7 +17,7 @@ def verification_targets(cluster: Mapping[str, Any], domain: str) -> list[str]:
     """Everything that a probe pod is to ask, as one list; empty when the API could not be read."""
     if cluster.get("error"):
         return []
-    return [target for asked in probe_targets(cluster, domain).values() for target in asked]
+    return verification_families.asked(cluster, domain)
 
 
 def verification_load_balancer_urls(cluster: Mapping[str, Any]) -> dict[str, str]:

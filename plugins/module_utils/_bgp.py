@@ -50,9 +50,15 @@ def parse_frr_table(table: t.Mapping[str, t.Any]) -> tuple[dict[str, tuple[str, 
             if neighbour and neighbour != "(unspec)":
                 received.setdefault(neighbour, []).append(prefix)
             if path.get("bestpath") or path.get("multipath"):
-                used += [hop["ip"] for hop in path.get("nexthops") or [] if hop.get("ip")]
+                used += _next_hops(path)
         paths[prefix] = tuple(sorted(set(used)))
     return {neighbour: tuple(sorted(set(found))) for neighbour, found in received.items()}, paths
+
+
+def _next_hops(path: t.Mapping[str, t.Any]) -> list[str]:
+    """The next hops of one path: of an IPv6 neighbour, which is told by a global and a link-local address, the global one."""
+    hops = [hop for hop in path.get("nexthops") or [] if hop.get("ip")]
+    return [hop["ip"] for hop in hops if hop.get("scope") != "link-local"] or [hop["ip"] for hop in hops]
 
 
 def observe_frr(families: t.Iterable[int]) -> Speaker:

@@ -46,23 +46,26 @@ def workload_record(workload: Object, kind: str) -> Record:
 
 
 def pod_record(pod: Object) -> Record:
-    """``{name, node, address, ready}`` of a Pod."""
+    """``{name, node, address, addresses, ready}`` of a Pod; ``addresses`` has one of each family, ``address`` is the first."""
+    status = pod.get("status") or {}
     return {
         "name": pod["metadata"]["name"],
         "node": (pod.get("spec") or {}).get("nodeName", ""),
-        "address": (pod.get("status") or {}).get("podIP", ""),
+        "address": status.get("podIP", ""),
+        "addresses": [entry["ip"] for entry in status.get("podIPs") or [] if entry.get("ip")],
         "ready": _condition(pod, "Ready").get("status") == "True",
     }
 
 
 def service_record(service: Object) -> Record:
-    """``{name, type, cluster_ip, port, externals, policy}`` of a Service; ``externals`` are its LoadBalancer addresses."""
+    """``{name, type, cluster_ip, cluster_ips, port, externals, policy}`` of a Service; ``externals`` are its LoadBalancer addresses."""
     spec = service.get("spec") or {}
     ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
     return {
         "name": service["metadata"]["name"],
         "type": spec.get("type", ""),
         "cluster_ip": spec.get("clusterIP", ""),
+        "cluster_ips": list(spec.get("clusterIPs") or []),
         "port": (spec.get("ports") or [{}])[0].get("port", 0),
         "externals": [entry["ip"] for entry in ingress if entry.get("ip")],
         "policy": spec.get("externalTrafficPolicy", ""),

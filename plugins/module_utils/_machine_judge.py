@@ -163,8 +163,14 @@ def _judge_addresses(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterato
             "Certificates and node names are made from it.",
             "Set it with hostnamectl.",
         )
-    if need.get("node_ip"):
-        yield from _judge_node_ip(machine, str(need["node_ip"]), int(need.get("min_mtu") or 0))
+    # Both addresses are often of one interface, whose MTU is one finding.
+    found = [
+        problem
+        for key in ("node_ip", "node_second_ip")
+        if need.get(key)
+        for problem in _judge_node_ip(machine, f"cluster_{key}", str(need[key]), int(need.get("min_mtu") or 0))
+    ]
+    yield from dict.fromkeys(found)
     if not re.fullmatch(r"[0-9a-f]{32}", machine["machine_id"]):
         yield Problem(
             "machine_id",
@@ -175,26 +181,26 @@ def _judge_addresses(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterato
         )
 
 
-def _judge_node_ip(machine: Machine, node_ip: str, min_mtu: int) -> t.Iterator[Problem]:
+def _judge_node_ip(machine: Machine, name: str, node_ip: str, min_mtu: int) -> t.Iterator[Problem]:
     own = {address.partition("/")[0]: entry for entry in machine["interfaces"] for address in entry["addresses"]}
     try:
         wanted = str(ipaddress.ip_address(node_ip))
     except ValueError:
         yield Problem(
             "node_ip",
-            "cluster_node_ip has to be an IP address",
+            f"{name} has to be an IP address",
             f"'{node_ip}'",
             "Nodes, etcd members and BGP peers are told apart by address, not by name.",
-            "Set cluster_node_ip (or ansible_host) of this host to its address.",
+            f"Set {name}{' (or ansible_host)' if name == 'cluster_node_ip' else ''} of this host to its address.",
         )
         return
     if wanted not in own:
         yield Problem(
             "node_ip",
-            f"cluster_node_ip {wanted} has to be an address of this machine",
+            f"{name} {wanted} has to be an address of this machine",
             ", ".join(sorted(own)) or "no addresses",
             "The node would announce an address that nobody answers on.",
-            "Correct cluster_node_ip, or is this another machine than the inventory says?",
+            f"Correct {name}, or is this another machine than the inventory says?",
         )
     elif own[wanted]["mtu"] < min_mtu:
         yield Problem(

@@ -239,18 +239,18 @@ def parse_addresses(text: str) -> list[str]:
     return sorted(info["local"] for info in addresses if info.get("scope") == "global")
 
 
-def observe_router() -> Observation:
+def observe_router(families: t.Sequence[int] = (4,)) -> Observation:
     """Ask FRR on this host for its BGP neighbours, and the kernel for its addresses and routes."""
     try:
         addresses = parse_addresses(run(["ip", "-json", "address", "show"], timeout=15).stdout)
         said = run(["vtysh", "-c", "show bgp summary json"], timeout=15).stdout
-        seen = _bgp.observe_frr([4])
+        seen = _bgp.observe_frr(families)
         return {
             "neighbours": parse_frr_summary(json.loads(said)),
             "addresses": addresses,
             "received": dict(seen.received),
             "paths": dict(seen.paths),
-            "routes": observe_routes()["routes"],
+            "routes": observe_routes(families)["routes"],
             "error": "",
         }
     except (CommandError, ValueError) as exc:
@@ -270,22 +270,30 @@ def observe_announcer(address: str) -> Observation:
     return {"holds": address in own, "sessions": [asdict(session) for session in sessions], "error": ""}
 
 
-def observe_bgp(network_plugin: str = "calico") -> Observation:
-    """Ask Calico's BIRD, or Cilium's agent, on this host for its sessions (BIRD: IPv4)."""
+def observe_bgp(network_plugin: str = "calico", families: t.Sequence[int] = (4,)) -> Observation:
+    """Ask Calico's BIRD, one for each family, or Cilium's agent, on this host for its sessions."""
     try:
         if network_plugin == "cilium":
             sessions = _cilium.observe_sessions()
         else:
-            sessions = _calico.parse_sessions(_calico.ask_bird(_calico.SOCKETS[4], "show protocols all"))
+            sessions = [
+                session
+                for family in families
+                for session in _calico.parse_sessions(_calico.ask_bird(_calico.SOCKETS[family], "show protocols all"))
+            ]
     except (_calico.CalicoStatusError, _cilium.CiliumStatusError) as exc:
         return {"sessions": [], "error": str(exc)}
     return {"sessions": [asdict(session) for session in sessions], "error": ""}
 
 
-def observe_routes() -> Observation:
-    """Read this host's main IPv4 routing table."""
+def observe_routes(families: t.Sequence[int] = (4,)) -> Observation:
+    """Read this host's main routing table of each family."""
     try:
-        routes = _calico.parse_routes(run(["ip", "-json", "-4", "route", "show"], timeout=15).stdout)
+        routes = [
+            route
+            for family in families
+            for route in _calico.parse_routes(run(["ip", "-json", f"-{family}", "route", "show"], timeout=15).stdout)
+        ]
     except (CommandError, ValueError) as exc:
         return {"routes": [], "error": str(exc)}
     return {"routes": [asdict(route) for route in routes], "error": ""}

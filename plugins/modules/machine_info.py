@@ -31,6 +31,7 @@ options:
       time_synchronised: {description: 'A clock that is not synchronised now is an error (V(true)) or a warning (V(false)).', type: bool}
       hostname: {description: The host name has to be fit for a node., type: bool}
       node_ip: {description: An address that has to be one of the machine's., type: str}
+      node_second_ip: {description: One more of the other family; empty is none., type: str}
       name_resolution: {description: 'Warn of a host name that does not resolve, and of a resolv.conf that pods cannot use.', type: bool}
       endpoints:
         description: >-
@@ -139,6 +140,7 @@ REQUIREMENTS = dict(
     time_synchronised=dict(type="bool"),
     hostname=dict(type="bool"),
     node_ip=dict(type="str"),
+    node_second_ip=dict(type="str"),
     name_resolution=dict(type="bool"),
     endpoints=dict(type="list", elements="dict"),
     only_our_runtime=dict(type="bool"),

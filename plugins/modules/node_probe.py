@@ -53,10 +53,16 @@ options:
     choices: [calico, cilium]
     default: calico
   mtu_targets:
-    description: Addresses of pods that are asked with packets of the pods' full size that may not be fragmented (IPv4). Empty asks none.
+    description: Addresses of pods that are asked with packets of the pods' full size that may not be fragmented. Empty asks none.
     type: list
     elements: str
     default: []
+  families:
+    description: Address families of routes and BGP sessions.
+    type: list
+    elements: int
+    choices: [4, 6]
+    default: [4]
   router:
     description: Whether to ask FRR for its BGP neighbours and what they announced, and the kernel for addresses and routes.
     type: bool
@@ -120,6 +126,7 @@ def main() -> None:
             "bgp": {"type": "bool", "default": False},
             "network_plugin": {"type": "str", "choices": ["calico", "cilium"], "default": "calico"},
             "mtu_targets": {"type": "list", "elements": "str", "default": []},
+            "families": {"type": "list", "elements": "int", "choices": [4, 6], "default": [4]},
             "router": {"type": "bool", "default": False},
             "firewall": {"type": "str", "default": ""},
             "speaker_url": {"type": "str", "default": ""},
@@ -139,12 +146,12 @@ def main() -> None:
     if asked["etcd"]:
         observation["etcd"] = probe.observe_etcd(asked["etcd_endpoint"], asked["etcd_pki"])
     if asked["bgp"]:
-        observation["bgp"] = probe.observe_bgp(asked["network_plugin"])
-        observation["routes"] = probe.observe_routes()
+        observation["bgp"] = probe.observe_bgp(asked["network_plugin"], asked["families"])
+        observation["routes"] = probe.observe_routes(asked["families"])
     if asked["mtu_targets"]:
         observation["mtu"] = _mtu_probe.observe(asked["mtu_targets"])
     if asked["router"]:
-        observation["router"] = probe.observe_router()
+        observation["router"] = probe.observe_router(asked["families"])
     if asked["firewall"]:
         observation["firewall"] = probe.observe_firewall(asked["firewall"])
     if asked["speaker_url"]:

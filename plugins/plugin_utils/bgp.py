@@ -7,6 +7,7 @@ packets' overhead, Typha's size. Pure.
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -117,19 +118,45 @@ def peers_of(topology: str, name: str, peers: Sequence[Any], reflector_names: It
 
 
 def sessions(
-    topology: str, nodes: Mapping[str, tuple[str, Sequence[str]]], reflector_names: Sequence[str]
+    topology: str, nodes: Mapping[str, tuple[Sequence[str], Sequence[str]]], reflector_names: Sequence[str]
 ) -> dict[str, list[str]]:
-    """The addresses that each node must have a session with, by name.
+    """The addresses that each node must have a session with, by name; between nodes one of each family that both have.
 
-    :param nodes: ``{name: (address, [addresses of its routers])}``.
+    :param nodes: ``{name: ([its addresses, one of each family], [addresses of its routers])}``.
     """
     found = {}
-    for name, (_address, routers) in nodes.items():
-        neighbours = peers_of(topology, name, routers, reflector_names)
+    for name, (own, routers) in nodes.items():
+        neighbours = [canonical(address) for address in peers_of(topology, name, routers, reflector_names)]
+        mates: Iterable[str] = ()
         if topology == "full_mesh":
-            neighbours = [address for other, (address, _routers) in nodes.items() if other != name]
+            mates = nodes
         elif topology == "route_reflectors":
             mates = nodes if name in reflector_names else [other for other in reflector_names if other in nodes]
-            neighbours += [nodes[other][0] for other in mates if other != name]
+        families = {family_of(address) for address in own}
+        neighbours += [
+            canonical(address)
+            for other in mates
+            if other != name
+            for address in nodes[other][0]
+            if family_of(address) in families
+        ]
         found[name] = sorted(neighbours)
     return found
+
+
+def family_of(address: str) -> int:
+    """4 or 6, by the look of an address or network: a host whose address is a name is taken for IPv4."""
+    return 6 if ":" in address else 4
+
+
+def canonical(address: str) -> str:
+    """An address as programs write it; a name stays as it is."""
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return address
+
+
+def of_family(addresses: Iterable[str], family: int) -> str:
+    """The first address of a family, empty when there is none."""
+    return next((address for address in addresses if family_of(address) == family), "")

@@ -159,6 +159,11 @@ class Settings:
         """Do pods have IPv6 addresses?"""
         return any(":" in cidr for cidr in self.pod_cidrs)
 
+    @property
+    def ipv4(self) -> bool:
+        """Do pods have IPv4 addresses?"""
+        return any(":" not in cidr for cidr in self.pod_cidrs)
+
 
 def _node(name: str, values: Mapping[str, Any]) -> Node:
     return Node(
@@ -397,8 +402,10 @@ def _node_environment(settings: Settings) -> dict[str, str | None]:
         "CALICO_IPV4POOL_IPIP": None,
         "CALICO_IPV4POOL_VXLAN": None,
         "CALICO_IPV6POOL_VXLAN": None,
-        "IP": "autodetect",
-        "IP_AUTODETECTION_METHOD": "kubernetes-internal-ip",
+        "IP": "autodetect" if settings.ipv4 else "none",
+        "IP_AUTODETECTION_METHOD": "kubernetes-internal-ip" if settings.ipv4 else None,
+        # A router identifier has 32 bits. Without an IPv4 address it is a hash of the node's name.
+        "CALICO_ROUTER_ID": None if settings.ipv4 else "hash",
         "IP6": "autodetect" if ipv6 else None,
         "IP6_AUTODETECTION_METHOD": "kubernetes-internal-ip" if ipv6 else None,
         "FELIX_IPV6SUPPORT": "true" if ipv6 else "false",
@@ -408,12 +415,17 @@ def _node_environment(settings: Settings) -> dict[str, str | None]:
     }
 
 
-def _without_bird(container: Object) -> None:
-    """Where nobody speaks BGP no BIRD runs, and none is asked whether it lives."""
+def _probe_birds(container: Object, settings: Settings) -> None:
+    """Each family's BIRD is asked whether it lives; where nobody speaks BGP none runs."""
+    birds = [] if settings.bgp_topology == "none" else ["-bird"] * settings.ipv4 + ["-bird6"] * settings.ipv6
     for name in ("livenessProbe", "readinessProbe"):
         command = container.get(name, {}).get("exec", {}).get("command")
         if command:
-            container[name]["exec"]["command"] = [word for word in command if not word.startswith("-bird")]
+            container[name]["exec"]["command"] = [
+                word.replace("-bird", bird, 1) if bird else word
+                for word in command
+                for bird in (birds if word.startswith("-bird-") else [""])
+            ]
 
 
 def _daemon_set(obj: Object, settings: Settings, configuration: str) -> Object:
@@ -428,8 +440,7 @@ def _daemon_set(obj: Object, settings: Settings, configuration: str) -> Object:
         if container["name"] == "calico-node":
             with_environment(container, _node_environment(settings))
             container.setdefault("resources", {})["requests"] = {"cpu": settings.node_cpu_request}
-            if settings.bgp_topology == "none":
-                _without_bird(container)
+            _probe_birds(container, settings)
     return result
 
 

@@ -61,6 +61,7 @@ SAID_ONCE: Mapping[str, str] = {
     "control_plane_node_ip": "cluster_node_ip",
     "kernel_tuning_pods_per_node": "cluster_pods_per_node",
     "kubelet_node_ip": "cluster_node_ip",
+    "kubelet_node_second_ip": "cluster_node_second_ip",
     "kubelet_pods_per_node": "cluster_pods_per_node",
     "pki_node_ip": "cluster_node_ip",
     "worker_node_ip": "cluster_node_ip",
@@ -396,7 +397,7 @@ def blocks_of_a_node(view: View) -> Iterator[Problem]:
 def pod_mtu(view: View) -> Iterator[Problem]:
     """A pod's packet and what encapsulation adds must fit the links. Of two variables the role's is the one that counts."""
     least = max((SMALLEST_MTU[span.family] for span in view.pods), default=SMALLEST_MTU[4])
-    outer = max((span.family for _host, span in view.node_addresses), default=4)
+    outer = max((span.family for _host, span in (*view.node_addresses, *view.second_addresses)), default=4)
     way, wireguard = view.common("cluster_encapsulation") or "none", bool(view.common("cluster_wireguard"))
     overhead = bgp.overhead(way, wireguard, outer)
     for host, like in view.alike(view.nodes, "calico_mtu", "cluster_mtu", "os_prep_requirements"):

@@ -251,6 +251,15 @@ class View:
             if (text := self.value(host, "cluster_node_ip")) is not None
         ]
 
+    @cached_property
+    def second_addresses(self) -> list[tuple[Host, Span]]:
+        """The cluster hosts that have an address of a second family, with it."""
+        return [
+            (host, addresses.address(text, f"host {host.name} (cluster_node_second_ip)"))
+            for host in self.members
+            if (text := self.value(host, "cluster_node_second_ip"))
+        ]
+
     def endpoint(self) -> Span | None:
         """The API endpoint's address, when it is an address."""
         try:

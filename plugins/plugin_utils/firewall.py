@@ -423,18 +423,23 @@ def from_inventory(
     values: Mapping[str, Any],
     host: str,
     groups: Mapping[str, Sequence[str]],
-    node_ips: Mapping[str, str],
+    node_addresses: Mapping[str, Sequence[str]],
 ) -> Cluster:
     """The cluster as one of its hosts sees it.
 
     :param values: the host's variables, by their names without ``cluster_`` (``firewall_admin_cidrs``, ``network_plugin``, ...), ``ssh_port``,
         ``bgp_sessions`` (addresses), ``typha_replicas``, ``node_port_range``.
     :param groups: the inventory's groups with all their hosts.
-    :param node_ips: address by host, of all hosts of the cluster.
+    :param node_addresses: addresses by host, one of each family, of all hosts of the cluster.
     """
 
     def addresses(*names: str) -> list[str]:
-        return [node_ips[name] for group in names for name in sorted(groups.get(group, ())) if name in node_ips]
+        return [
+            address
+            for group in names
+            for name in sorted(groups.get(group, ()))
+            for address in node_addresses.get(name, ())
+        ]
 
     endpoint = str(values.get("api_endpoint_address") or "")
     balancer = [endpoint] if values.get("api_endpoint_mode") == "external" and is_network(endpoint) else []

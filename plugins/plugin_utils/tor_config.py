@@ -178,11 +178,13 @@ def node_sessions(view: View) -> list[Session]:
     found = []
     for host in view.nodes:
         peers = view.value(host, "cluster_bgp_peers") or []
-        address = view.value(host, "cluster_node_ip")
+        own = [view.value(host, name) for name in ("cluster_node_ip", "cluster_node_second_ip")]
+        addresses = [str(ipaddress.ip_address(address)) for address in own if address]
         # MetalLB's speakers have sessions from every node, beside a network plugin that has none with routers.
         for peer in peers if speakers else bgp.peers_of(topology, host.name, peers, reflecting):
-            if address is not None:
-                found.append(Session(host, str(ipaddress.ip_address(address)), peer))
+            if addresses:
+                same = bgp.of_family(addresses, bgp.family_of(peer["address"]))
+                found.append(Session(host, same or addresses[0], peer))
     return found
 
 
@@ -278,7 +280,12 @@ def _router(
     shared = sorted(number for number, nodes in counts.items() if nodes > 1 and number != as_number)
     router_id = _value(host, "router_id", "") or next((one for one in own if ":" not in one), "")
     if not router_id:
-        raise TorConfigError(f"{name}: a BGP identifier is an IPv4 address, and it has none; set tor_config_router_id")
+        fix = (
+            "set tor_config_router_id"
+            if host
+            else f"make it a host of the group {GROUP}, with all its addresses (tor_config_addresses) or a tor_config_router_id"
+        )
+        raise TorConfigError(f"{name}: a BGP identifier is an IPv4 address, and it has none; {fix}")
     return Router(
         name=name,
         as_number=as_number,
@@ -362,7 +369,7 @@ def _groups(
         if ipaddress.ip_address(session.address).version != family:
             raise TorConfigError(
                 f"{name}: {session.host.name} ({session.address}) has a session with {peer['address']}, of another family; "
-                "give the session the family of cluster_node_ip"
+                "give the session the family of cluster_node_ip, or the node a cluster_node_second_ip of the other one"
             )
         number = view.number(session.host, "cluster_bgp_as_number") or 0
         options = Options(

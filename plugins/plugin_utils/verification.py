@@ -23,7 +23,8 @@ class Wanted:
 
     ``nodes``, ``control_plane``, ``etcd``, ``routers``: addresses by host name. ``bgp_peers``: addresses of the routers and nodes
     that a node's network plugin has BGP sessions with. ``announced_cidrs``: ranges of Services that nodes announce. ``mtu``: the pods', 0: whatever all have.
-    ``load_balancer``: the mode. ``pools``: ``{name, service, skipped}`` of each pool. ``speakers``: router addresses of MetalLB's speaker by node.
+    ``load_balancer``: the mode. ``pools``: ``{name, service, skipped, families}`` of each pool. ``speakers``: router addresses of MetalLB's speaker by node.
+    ``second``: nodes' addresses of the second family by host name, in a cluster that has two.
     """
 
     nodes: Mapping[str, str]
@@ -37,7 +38,7 @@ class Wanted:
     network_plugin: str = "calico"
     encapsulation: str = "none"
     load_balancer: str = "calico_bgp"
-    pools: Sequence[Mapping[str, str]] = ()
+    pools: Sequence[Mapping[str, Any]] = ()
     speakers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     certificate_days: float = 30.0
     racks: Mapping[str, str] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class Wanted:
     mtu: int = 0
     firewall: bool = False
     announced: Mapping[str, Any] = field(default_factory=dict)
+    second: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,14 @@ def judge_nodes(wanted: Wanted, cluster: Observation) -> list[Row]:
                 problems.append(f"is not Ready: {node['reason']}")
             if node["version"] != wanted.version:
                 problems.append(f"runs {node['version']}, wanted {wanted.version}")
-            if wanted.nodes[name] not in node["addresses"]:
-                problems.append(f"has the addresses {node['addresses']}, wanted {wanted.nodes[name]}")
+            addresses = [wanted.nodes[name], *([wanted.second[name]] if wanted.second.get(name) else [])]
+            if not set(addresses) <= set(node["addresses"]):
+                problems.append(f"has the addresses {node['addresses']}, wanted {', '.join(addresses)}")
             pods = wanted.pods_per_node.get(name, node["max_pods"])
             if node["max_pods"] != pods:
                 problems.append(f"carries {node['max_pods']} pods, wanted {pods}")
-        detail = f"Ready, {wanted.version}, {node['max_pods']} pods" if node else ""
+        both = f", {' and '.join(addresses)}" if node and wanted.second.get(name) else ""
+        detail = f"Ready, {wanted.version}, {node['max_pods']} pods{both}" if node else ""
         rows.append(_row("nodes", name, "; ".join(problems), detail))
     rows += [
         _row("nodes", name, "is a node of the cluster but not in the inventory")
@@ -283,7 +287,11 @@ def judge_ranges_on_routers(wanted: Wanted, cluster: Observation, hosts: Mapping
                 continue
             if route is None or route["kind"] != "unicast":
                 problems.append(f"no route to {entry['cidr']} of {node}")
-            elif set(wanted.bgp_peers.get(node, ())) & addresses and wanted.nodes[node] not in route["via"]:
+            elif set(wanted.bgp_peers.get(node, ())) & addresses and not any(
+                # A link-local next hop is a neighbour, but its name is not known here.
+                hop == wanted.nodes[node] or ipaddress.ip_address(hop).is_link_local
+                for hop in route["via"]
+            ):
                 problems.append(
                     f"{entry['cidr']} of {node} goes to {', '.join(route['via']) or 'nobody'}, not to the node"
                 )
@@ -318,10 +326,14 @@ def judge_pod_answers(
     return rows
 
 
+def _http(address: str, port: Any, path: str) -> str:
+    return f"http://{f'[{address}]' if ':' in address else address}:{port}{path}"
+
+
 def outside_urls(cluster: Observation) -> dict[str, str]:
     """What hosts outside are to ask: ``{"service address": URL}`` of every LoadBalancer address of the probe workload."""
     return {
-        _url_key(service, address): f"http://{f'[{address}]' if ':' in address else address}:{service['port']}/"
+        _url_key(service, address): _http(address, service["port"], "/")
         for service in cluster.get("services", [])
         for address in service["externals"]
     }
@@ -351,9 +363,15 @@ def _judge_service(
 ) -> list[Row]:
     local = service["policy"] == "Local"
     check = "client address" if local else "load balancer"
+    have = {6 if ":" in address else 4 for address in service["externals"]}
+    families = next((entry.get("families") or [] for entry in wanted.pools if entry["name"] == pool), [])
+    rows = [
+        _row(check, pool, f"the probe's Service {service['name']} has no IPv{family} address")
+        for family in families
+        if service["externals"] and family not in have
+    ]
     if not service["externals"]:
-        return [_row(check, pool, f"the probe's Service {service['name']} has no address")]
-    rows = []
+        rows.append(_row(check, pool, f"the probe's Service {service['name']} has no address"))
     for address in service["externals"]:
         if not wanted.outside:
             why = "no host in the group 'outside' to ask from"
@@ -390,7 +408,8 @@ def _client_seen(wanted: Wanted, cluster: Observation, client: str, source: str)
     except ValueError:
         return f"the pod sees no address but '{client}'", ""
     blocks = [ipaddress.ip_network(block["cidr"]) for block in cluster["blocks"]]
-    owner = next((f"{name}'s" for name, address in wanted.nodes.items() if address == client), "")
+    known = [*wanted.nodes.items(), *wanted.second.items()]
+    owner = next((f"{name}'s" for name, address in known if address == client), "")
     owner = owner or ("a pod network's" if any(seen in block for block in blocks) else "")
     if owner:
         return f"the pod sees {client}, {owner} address, not the client's {source}", ""
@@ -445,43 +464,62 @@ def judge_speakers(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row
 
 def probe_targets(cluster: Observation, domain: str) -> dict[str, dict[str, str]]:
     """What a probe pod is to ask, by check: ``{check: {target: meaning}}``. An empty map means that there is nothing to ask."""
-    pods = {f"http://{p['address']}:8080/healthz": f"the pod on {p['node']}" for p in cluster["pods"] if p["address"]}
+    pods = {_http(p["address"], 8080, "/healthz"): f"the pod on {p['node']}" for p in cluster["pods"] if p["address"]}
     targets: dict[str, dict[str, str]] = {"pod to pod": pods}
     inner = next((s for s in cluster["services"] if s["type"] == "ClusterIP"), None)
     names = {"dns:kubernetes.default.svc." + domain: "kubernetes.default"}
     if inner:
         names[f"dns:{inner['name']}.bare-metal-system.svc.{domain}"] = inner["name"]
     targets["dns"] = names
-    targets["cluster ip"] = {f"http://{inner['cluster_ip']}:{inner['port']}/healthz": inner["name"]} if inner else {}
+    address = inner["cluster_ip"] if inner else ""
+    targets["cluster ip"] = {_http(address, inner["port"], "/healthz"): inner["name"]} if inner and address else {}
     return targets
 
 
-def judge(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation], domain: str) -> list[Row]:
-    """All rows, in the order of the layers. ``cluster`` is what ``cluster_probe`` saw, ``hosts`` what ``node_probe`` saw by host."""
+def judge_routing(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation]) -> list[Row]:
+    """Sessions, and the way to every other node's pods."""
+    rows: list[Row] = []
+    if wanted.network_plugin == "none":
+        return rows
+    peered = any(wanted.bgp_peers.values()) and wanted.load_balancer != "metallb_bgp"
+    if peered:
+        rows += judge_bgp(wanted, hosts)
+    if not cluster.get("error"):
+        # Calico's nodes learn each other's blocks, Cilium's announce their range and leave the others' to the routers.
+        by_routers = wanted.network_plugin == "cilium" and wanted.encapsulation == "none" and peered
+        rows += (judge_ranges_on_routers if by_routers else judge_blocks)(wanted, cluster, hosts)
+    return rows
+
+
+def judge_hosts(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation]) -> list[Row]:
+    """What is below the pods' network: nodes, etcd, the API, certificates, firewalls."""
     rows: list[Row] = []
     if cluster.get("error"):
         rows.append(_row("api", "cluster", f"could not be read: {cluster['error']}"))
     else:
         rows += judge_nodes(wanted, cluster) + judge_workloads(cluster)
     rows += judge_etcd(wanted, hosts) + judge_urls(wanted, hosts) + judge_certificates(wanted, hosts)
-    if wanted.firewall:
-        rows += judge_firewall(wanted, hosts)
-    if wanted.network_plugin != "none":
-        peered = any(wanted.bgp_peers.values()) and wanted.load_balancer != "metallb_bgp"
-        if peered:
-            rows += judge_bgp(wanted, hosts)
-        if not cluster.get("error"):
-            # Calico's nodes learn each other's blocks, Cilium's announce their range and leave the others' to the routers.
-            by_routers = wanted.network_plugin == "cilium" and wanted.encapsulation == "none" and peered
-            rows += (judge_ranges_on_routers if by_routers else judge_blocks)(wanted, cluster, hosts)
+    return rows + (judge_firewall(wanted, hosts) if wanted.firewall else [])
+
+
+def judge_balancing(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation]) -> list[Row]:
+    """LoadBalancer addresses, and who announces them."""
+    rows: list[Row] = []
     if wanted.network_plugin != "none" and not cluster.get("error"):
-        rows += judge_pod_answers(wanted, hosts, probe_targets(cluster, domain))
         rows += judge_outside(wanted, cluster, hosts)
         if wanted.load_balancer in ("metallb_l2", "metallb_bgp"):
             rows += judge_announcers(wanted, cluster)
-    if wanted.load_balancer == "metallb_bgp":
-        rows += judge_speakers(wanted, hosts)
-    return rows
+    return rows + (judge_speakers(wanted, hosts) if wanted.load_balancer == "metallb_bgp" else [])
+
+
+def judge(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation], domain: str) -> list[Row]:
+    """The rows of a cluster of one family, in the order of the layers. ``cluster`` is what ``cluster_probe`` saw, ``hosts`` what ``node_probe`` saw by
+    host.
+    """
+    rows = judge_hosts(wanted, cluster, hosts) + judge_routing(wanted, cluster, hosts)
+    if wanted.network_plugin != "none" and not cluster.get("error"):
+        rows += judge_pod_answers(wanted, hosts, probe_targets(cluster, domain))
+    return rows + judge_balancing(wanted, cluster, hosts)
 
 
 def table(rows: Iterable[Row]) -> str:

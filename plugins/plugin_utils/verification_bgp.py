@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._bgp import Speaker, problems
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bgp import family_of
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification import Row, Wanted, _row, _seen
 
 Observation = Mapping[str, Any]
@@ -72,30 +74,39 @@ def judge_ecmp(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row]:
 
 
 def judge_ways(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation]) -> list[Row]:
-    """A packet to another node's pods leaves for that node, when both are in one rack, or for a router of the own rack; never for another rack's."""
+    """A packet to another node's pods leaves for that node, when both are in one rack, or for a router of the own rack, never for another rack's; to
+    another rack it may take every router that the node has a session with.
+    """
     blocks, rows = _blocks(cluster), []
     for host in sorted(wanted.nodes):
         seen, problem = _seen(hosts, host, "routes")
         routes = {route["destination"]: tuple(route["via"]) for route in seen.get("routes", []) if route["via"]}
-        own = list(wanted.bgp_peers.get(host, ()))
-        ways = {
-            cidr: [*own, *([wanted.nodes[node]] if wanted.racks.get(node) == wanted.racks.get(host) else [])]
-            for node in sorted(set(wanted.nodes) - {host})
-            for cidr in blocks.get(node, [])
-            if cidr in routes
-        }
-        found = [problem] if problem else problems(Speaker(routes=routes), {"next_hops": ways})
-        rows.append(_row("way to racks", host, "; ".join(found), f"{len(ways)} blocks over the own rack"))
+        own, ways, narrow = list(wanted.bgp_peers.get(host, ())), {}, []
+        others = [(node, cidr) for node in sorted(set(wanted.nodes) - {host}) for cidr in blocks.get(node, [])]
+        for node, cidr in others:
+            hops, near = routes.get(cidr, ()), wanted.racks.get(node) == wanted.racks.get(host)
+            if not hops:
+                continue
+            # A link-local next hop cannot be another rack's: it is on the node's own link.
+            here = [hop for hop in hops if ipaddress.ip_address(hop).is_link_local]
+            ways[cidr] = [*own, *([wanted.nodes[node]] if near else []), *here]
+            if not near and len(hops) < len(own):
+                narrow.append(f"{cidr} of {node} goes over {len(hops)} of {len(own)} routers")
+        found = [problem] if problem else [*problems(Speaker(routes=routes), {"next_hops": ways}), *narrow]
+        words = f"{len(ways)} blocks over the own rack{f' and its {len(own)} routers' if len(own) > 1 else ''}"
+        rows.append(_row("way to racks", host, "; ".join(found), words))
     return rows
 
 
 def judge_mtu(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation]) -> list[Row]:
     """Packets of the pods' full size get from every node to a pod in every rack, and back, in one piece; all nodes have the same size."""
     pods = {pod["address"]: pod["node"] for pod in cluster["pods"]}
+    family = next((6 if ":" in pod["address"] else 4 for pod in cluster["pods"] if pod["address"]), 4)
     rows, sizes = [], {host: (hosts.get(host, {}).get("mtu") or {}).get("pod_mtu") for host in wanted.nodes}
     largest = max((size for size in sizes.values() if size), default=0)
     for host in sorted(wanted.nodes):
-        why = "" if mtu_targets(cluster, wanted.racks, host) else "no other node has a pod with an IPv4 address"
+        targets = mtu_targets(cluster, wanted.racks, host, [family])
+        why = "" if targets else f"no other node has a pod with an IPv{family} address"
         if wanted.network_plugin == "cilium" and wanted.encapsulation != "none":
             why = "Cilium writes the size on routes inside the pods, where it is not probed"
         if why:
@@ -104,7 +115,9 @@ def judge_mtu(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observat
         seen, problem = _seen(hosts, host, "mtu")
         found = [problem] if problem else []
         size = seen.get("pod_mtu", 0)
-        asked = {answer["target"]: answer for answer in seen.get("answers", [])}
+        asked = {
+            answer["target"]: answer for answer in seen.get("answers", []) if family_of(answer["target"]) == family
+        }
         if not problem and wanted.mtu and size != wanted.mtu:
             found.append(f"pods have {size} bytes, wanted {wanted.mtu} (cluster_mtu)")
         elif not problem and size != largest:
@@ -122,8 +135,11 @@ def judge_mtu(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observat
     return rows
 
 
-def mtu_targets(cluster: Observation, racks: Mapping[str, str], own: str) -> list[str]:
-    """Addresses of pods that a node asks with full packets: one in every rack, another one for each node of a rack, so that together they reach many.
+def mtu_targets(
+    cluster: Observation, racks: Mapping[str, str], own: str, families: Sequence[int] = (4, 6)
+) -> list[str]:
+    """Addresses of pods that a node asks with full packets: one in every rack, another one for each node of a rack, so that together they reach many;
+    of a pod with addresses of both families, both.
 
     :param racks: ``{node: rack}``.
     """
@@ -133,13 +149,16 @@ def mtu_targets(cluster: Observation, racks: Mapping[str, str], own: str) -> lis
     turn = names.index(own) if own in names else 0
     found = []
     for rack in sorted(set(racks.values())):
-        there = sorted(
-            pod["address"]
-            for pod in cluster.get("pods", [])
-            if pod["node"] != own and racks.get(pod["node"]) == rack and pod["address"] and ":" not in pod["address"]
-        )
-        if there:
-            found.append(there[turn % len(there)])
+        for family in families:
+            there = sorted(
+                address
+                for pod in cluster.get("pods", [])
+                if pod["node"] != own and racks.get(pod["node"]) == rack
+                for address in pod.get("addresses") or [pod["address"]]
+                if address and family_of(address) == family
+            )
+            if there:
+                found.append(there[turn % len(there)])
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import restarts_due
+from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import node_addresses, restarts_due
 
 DUE: dict[str, Any] = {"answer": {"restarts_due": ["kubelet.service"]}}
 DONE: dict[str, Any] = {"answer": {"restarts_due": []}}
@@ -23,3 +23,11 @@ DONE: dict[str, Any] = {"answer": {"restarts_due": []}}
 )
 def test_hosts_with_restarts_left(hostvars: dict[str, Any], expected: list[str]) -> None:
     assert restarts_due(["a", "b", "c", "a"], hostvars, "answer") == expected
+
+
+def test_a_host_has_its_second_address_too() -> None:
+    hostvars: dict[str, Any] = {
+        "a": {"ansible_host": "192.0.2.1", "cluster_node_second_ip": ""},
+        "b": {"cluster_node_ip": "192.0.2.2", "cluster_node_second_ip": "2001:db8::2"},
+    }
+    assert node_addresses(["b", "a"], hostvars) == {"a": ["192.0.2.1"], "b": ["192.0.2.2", "2001:db8::2"]}

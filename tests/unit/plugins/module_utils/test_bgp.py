@@ -47,6 +47,31 @@ FRR = {
         "10.77.1.0/24": [{"valid": True, "bestpath": True, "peerId": "(unspec)", "nexthops": [{"ip": "0.0.0.0"}]}],
     },
 }
+# An IPv6 neighbour on the same link is told by both of its addresses.
+FRR6 = {
+    "routes": {
+        "fd00:200::/112": [
+            {
+                "valid": True,
+                "bestpath": True,
+                "peerId": peer,
+                "nexthops": [
+                    {"ip": peer, "afi": "ipv6", "scope": "global"},
+                    {"ip": "fe80::42:1", "afi": "ipv6", "scope": "link-local", "used": True},
+                ],
+            }
+            for peer in ("fd00:1::11", "fd00:1::31")
+        ],
+        "fd00:9::/64": [
+            {
+                "valid": True,
+                "bestpath": True,
+                "peerId": "fd00::3",
+                "nexthops": [{"ip": "fe80::3", "scope": "link-local"}],
+            }
+        ],
+    }
+}
 # Recorded from BIRD 1.6.8 beside FRR 8.4: `show route`.
 BIRD = (
     "1007-10.77.1.0/24       dev eth0 [direct1 12:58:48] * (240)\n"
@@ -119,3 +144,14 @@ def test_a_speaker_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(_bgp._calico.CalicoStatusError, match="frr cannot be asked"):
         _bgp.observe("frr", [4])
+
+
+def test_an_ipv6_path_counts_once_whatever_addresses_tell_it() -> None:
+    received, paths = parse_frr_table(FRR6)
+    assert paths == {"fd00:200::/112": ("fd00:1::11", "fd00:1::31"), "fd00:9::/64": ("fe80::3",)}
+    assert received["fd00:1::31"] == ("fd00:200::/112",)
+
+
+def test_bird6_prints_link_local_next_hops() -> None:
+    text = "1007-fd00:244::40/122   via fe80::1 on eth0 [Node_fd00_1__fe 12:58:54] * (100/0) [AS64601i]\n0000 \n"
+    assert parse_bird_routes(text, {"Node_fd00_1__fe": "fd00:1::fe"}) == {"fd00:1::fe": ("fd00:244::40/122",)}

@@ -67,15 +67,22 @@ def test_workload(kind: str, workload: dict[str, t.Any], wanted: int, ready: int
 
 def test_pod_and_service_of_the_bare_least() -> None:
     meta = {"metadata": {"name": "x"}}
-    assert core.pod_record(meta) == {"name": "x", "node": "", "address": "", "ready": False}
+    assert core.pod_record(meta) == {"name": "x", "node": "", "address": "", "addresses": [], "ready": False}
     assert core.service_record(meta) == {
         "name": "x",
         "type": "",
         "cluster_ip": "",
+        "cluster_ips": [],
         "port": 0,
         "externals": [],
         "policy": "",
     }
+
+
+def test_a_pod_of_two_families() -> None:
+    status = {"podIP": "10.244.0.7", "podIPs": [{"ip": "10.244.0.7"}, {"ip": "fd00::7"}]}
+    record = core.pod_record({"metadata": {"name": "x"}, "status": status})
+    assert (record["address"], record["addresses"]) == ("10.244.0.7", ["10.244.0.7", "fd00::7"])
 
 
 def test_service_with_an_address() -> None:
@@ -84,6 +91,7 @@ def test_service_with_an_address() -> None:
         "spec": {
             "type": "LoadBalancer",
             "clusterIP": "10.96.0.20",
+            "clusterIPs": ["10.96.0.20", "fd00::20"],
             "ports": [{"port": 80}, {"port": 443}],
             "externalTrafficPolicy": "Local",
         },
@@ -93,6 +101,7 @@ def test_service_with_an_address() -> None:
         "name": "echo",
         "type": "LoadBalancer",
         "cluster_ip": "10.96.0.20",
+        "cluster_ips": ["10.96.0.20", "fd00::20"],
         "port": 80,
         "externals": ["192.0.2.240", "2001:db8::1"],
         "policy": "Local",

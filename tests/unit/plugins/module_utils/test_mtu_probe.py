@@ -40,6 +40,21 @@ def test_only_the_whole_answer_to_our_question_counts() -> None:
     assert not probe.is_reply(b"", 7, 0)
 
 
+@given(st.integers(48, 9000))
+def test_a_request_of_ipv6_makes_a_packet_of_the_size_that_is_asked_for(size: int) -> None:
+    assert len(probe.request6(7, 1, size)) == size - 40
+
+
+def test_only_the_whole_answer_of_ipv6_counts() -> None:
+    answer = struct.pack("!BBHHH", 129, 0, 0, 7, 1) + bytes(52)
+    assert probe.is_reply6(answer, 7, 100)
+    assert not probe.is_reply6(answer, 8, 100)
+    assert not probe.is_reply6(answer[:-1], 7, 100)
+    # Our own question, which loops back to a raw socket on the same machine.
+    assert not probe.is_reply6(probe.request6(7, 1, 100), 7, 100)
+    assert not probe.is_reply6(b"", 7, 0)
+
+
 def test_the_smallest_interface_of_a_pod_counts(tmp_path: Path) -> None:
     assert probe.pod_mtu({"eth0": 1400, "cali1": 1500, "lxc2": 1450}) == 1450
     assert probe.pod_mtu({"eth0": 1500}) == 0
@@ -51,7 +66,8 @@ def test_the_smallest_interface_of_a_pod_counts(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a raw socket is root's")
 def test_this_machine_answers_itself() -> None:
-    assert probe.ask("127.0.0.1", 1500)["ok"]
-    too_large = probe.ask("127.0.0.1", 70000, tries=1)
-    assert not too_large["ok"]
-    assert "cannot be sent" in too_large["error"]
+    for address in ("127.0.0.1", "::1"):
+        assert probe.ask(address, 1500)["ok"], address
+        too_large = probe.ask(address, 70000, tries=1)
+        assert not too_large["ok"]
+        assert "cannot be sent" in too_large["error"]

@@ -64,7 +64,16 @@ def test_the_election_does_not_depend_on_order_and_is_large_enough(nodes: list[t
     assert len(chosen) == min(len(found), max(2, min(3, len({rack for _number, rack, _plane in nodes}))))
 
 
-NODES = {"a": ("10.0.0.1", ["10.0.0.254"]), "b": ("10.0.0.2", ["10.0.0.254"]), "c": ("10.0.1.1", ["10.0.1.254"])}
+NODES = {
+    "a": (["10.0.0.1"], ["10.0.0.254"]),
+    "b": (["10.0.0.2"], ["10.0.0.254"]),
+    "c": (["10.0.1.1"], ["10.0.1.254"]),
+}
+DUAL = {
+    "a": (["10.0.0.1", "fd00::1"], ["10.0.0.254", "FD00:0::fe"]),
+    "b": (["10.0.0.2", "fd00::2"], []),
+    "c": (["10.0.1.1"], []),
+}
 
 
 @pytest.mark.parametrize(
@@ -87,13 +96,39 @@ def test_sessions(topology: str, found: dict[str, list[str]]) -> None:
     assert bgp.sessions(topology, NODES, ["a", "c"]) == found
 
 
+@pytest.mark.parametrize(
+    ("topology", "found"),
+    [
+        ("tor", {"a": ["10.0.0.254", "fd00::fe"], "b": [], "c": []}),
+        (
+            "full_mesh",
+            {
+                "a": ["10.0.0.2", "10.0.1.1", "fd00::2"],
+                "b": ["10.0.0.1", "10.0.1.1", "fd00::1"],
+                "c": ["10.0.0.1", "10.0.0.2"],
+            },
+        ),
+        (
+            "route_reflectors",
+            {
+                "a": ["10.0.0.2", "10.0.0.254", "10.0.1.1", "fd00::2", "fd00::fe"],
+                "b": ["10.0.0.1", "fd00::1"],
+                "c": ["10.0.0.1"],
+            },
+        ),
+    ],
+)
+def test_sessions_of_both_families(topology: str, found: dict[str, list[str]]) -> None:
+    assert bgp.sessions(topology, DUAL, ["a"]) == found
+
+
 @pytest.mark.parametrize("topology", bgp.TOPOLOGIES)
 def test_sessions_between_nodes_have_two_ends(topology: str) -> None:
     found = bgp.sessions(topology, NODES, ["a", "c"])
-    names = {address: name for name, (address, _routers) in NODES.items()}
+    names = {address: name for name, ((address,), _routers) in NODES.items()}
     for name, neighbours in found.items():
         for other in (names[address] for address in neighbours if address in names):
-            assert NODES[name][0] in found[other]
+            assert NODES[name][0][0] in found[other]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +148,12 @@ def test_overhead(way: str, wireguard: bool, family: int, size: int) -> None:
 @pytest.mark.parametrize(("nodes", "replicas"), [(3, 0), (50, 0), (51, 3), (600, 3), (601, 4), (5000, 20), (9000, 20)])
 def test_typha_replicas(nodes: int, replicas: int) -> None:
     assert bgp.typha_replicas(nodes) == replicas == filters.calico_typha_replicas(nodes)
+
+
+def test_tunnels_between_addresses_of_both_families_cost_what_the_larger_costs() -> None:
+    assert filters.encapsulation_overhead("vxlan", False, "192.0.2.1") == 50
+    assert filters.encapsulation_overhead("vxlan", False, "192.0.2.1", "2001:db8::1") == 70
+    assert filters.encapsulation_overhead("vxlan", True, "2001:db8::1", "192.0.2.1") == 80
 
 
 def test_sessions_are_read_from_the_inventory() -> None:

@@ -58,6 +58,8 @@ UPSTREAM = [
                 "image": "docker.io/calico/node:v3",
                 "imagePullPolicy": "Always",
                 "env": [{"name": "CALICO_IPV4POOL_IPIP", "value": "Always"}, {"name": "KEPT", "value": "x"}],
+                "livenessProbe": {"exec": {"command": ["/bin/calico-node", "-felix-live", "-bird-live"]}},
+                "readinessProbe": {"exec": {"command": ["/bin/calico-node", "-felix-ready", "-bird-ready"]}},
             }
         ],
         [{"name": "install-cni", "image": "registry.example.com:5000/mirror/calico/cni@sha256:00"}],
@@ -262,6 +264,37 @@ def test_the_cni_configuration_asks_for_the_families_that_pods_have() -> None:
         "assign_ipv6": "true",
     }
     assert yaml.safe_load(text(["fd00::/48"]))["ipam"]["assign_ipv4"] == "false"
+
+
+@pytest.mark.parametrize(
+    ("cidrs", "expected", "birds"),
+    [
+        (
+            ["10.244.0.0/16"],
+            {"IP": "autodetect", "IP6": None, "FELIX_IPV6SUPPORT": "false", "CALICO_ROUTER_ID": None},
+            ["-bird"],
+        ),
+        (
+            ["10.244.0.0/16", "fd00::/48"],
+            {"IP": "autodetect", "IP6": "autodetect", "FELIX_IPV6SUPPORT": "true", "CALICO_ROUTER_ID": None},
+            ["-bird", "-bird6"],
+        ),
+        (
+            ["fd00::/48"],
+            {"IP": "none", "IP6": "autodetect", "FELIX_IPV6SUPPORT": "true", "CALICO_ROUTER_ID": "hash"},
+            ["-bird6"],
+        ),
+    ],
+)
+def test_a_node_has_the_addresses_and_daemons_of_its_families(
+    cidrs: list[str], expected: dict[str, str | None], birds: list[str]
+) -> None:
+    (container,) = build(pod_cidrs=cidrs)["DaemonSet", "calico-node"]["spec"]["template"]["spec"]["containers"]
+    given = environment(container)
+    assert {name: given.get(name) for name in expected} == expected
+    for probe, word in (("livenessProbe", "live"), ("readinessProbe", "ready")):
+        asked = [flag for flag in container[probe]["exec"]["command"] if "bird" in flag]
+        assert asked == [f"{bird}-{word}" for bird in birds]
 
 
 def test_calico_leaves_load_balancer_addresses_to_metallb() -> None:

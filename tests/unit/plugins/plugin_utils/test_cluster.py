@@ -153,8 +153,43 @@ one_rack = both(
 )
 pool = "cluster_load_balancer_pools"
 kcm = "control_plane_controller_manager_extra_args"
-dual = common(
-    cluster_pod_cidrs=["10.244.0.0/16", "fd00:1::/104"], cluster_service_cidrs=["10.96.0.0/16", "fd00:2::/112"]
+
+
+def second_family(first: int = 4) -> Break:
+    """Every host with an address and a router of both families, the addresses in this order."""
+
+    def change(d: Draft) -> None:
+        for number, name in enumerate(("cp1", "cp2", "cp3", "w1", "w2")):
+            rack = number % 2 + 1
+            pair = [f"10.77.{rack}.{11 + number}", f"fd00:77:{rack}::{11 + number}"][:: 1 if first == 4 else -1]
+            routers = [
+                {"address": address, "as_number": 64600 + rack}
+                for address in (f"10.77.{rack}.254", f"fd00:77:{rack}::254")
+            ]
+            d.own[name] |= {
+                "cluster_node_ip": pair[0],
+                "cluster_node_second_ip": pair[1],
+                "cluster_bgp_peers": routers,
+            }
+
+    return change
+
+
+dual = both(
+    common(cluster_pod_cidrs=["10.244.0.0/16", "fd00:1::/104"], cluster_service_cidrs=["10.96.0.0/16", "fd00:2::/112"]),
+    second_family(),
+)
+v6_first = both(
+    common(cluster_pod_cidrs=["fd00:1::/104", "10.244.0.0/16"], cluster_service_cidrs=["fd00:2::/112", "10.96.0.0/16"]),
+    second_family(6),
+)
+only_v6 = both(
+    second_family(6),
+    common(cluster_pod_cidrs=["fd00:1::/104"], cluster_service_cidrs=["fd00:2::/112"], **{pool: []}),
+    *(
+        own(name, cluster_node_second_ip="", cluster_bgp_peers=[{"address": "fd00:77::254", "as_number": 64600}])
+        for name in ("cp1", "cp2", "cp3", "w1", "w2")
+    ),
 )
 
 
@@ -321,6 +356,20 @@ CASES: list[tuple[str, Break, str]] = [
     ),
     ("nothing_overlaps", common(cluster_pod_cidrs=["10.96.0.0/15"]), "10.96.0.0/15 overlaps Services"),
     ("nothing_overlaps", common(cluster_pod_cidrs=["10.77.0.0/16"]), "10.77.1.11 and 4 more overlap pods (cluster_pod_cidrs): 10.77.0.0/16"),
+    ("second_addresses", own("w1", cluster_node_second_ip="fd00::1"), "is of no use: pods have IPv4 only"),
+    ("second_addresses", both(dual, own("w1", cluster_node_second_ip="")), "is empty: pods have an IPv6 address each"),
+    ("second_addresses", both(dual, own("w1", cluster_node_second_ip="fe80::1")), "is a link-local address"),
+    ("second_addresses", both(dual, own("w1", cluster_node_second_ip="10.77.2.77")), "is IPv4, the second family of cluster_pod_cidrs is IPv6"),
+    ("second_addresses", both(dual, own("w1", cluster_node_second_ip="fd00:77:1::11")), "address too"),
+    ("second_addresses", both(dual, own("w1", cluster_node_second_ip="fd00:2::77")), "overlaps Services (cluster_service_cidrs): fd00:2::/112"),
+    ("second_addresses", both(v6_first, own("w1", cluster_node_ip="10.77.2.14", cluster_node_second_ip="fd00:77::14")),
+     "is IPv4, the first family of cluster_pod_cidrs is IPv6"),
+    ("routers_of_each_family", both(dual, own("w1", cluster_bgp_peers=[{"address": "10.77.2.254", "as_number": 64602}])),
+     "has no router with an IPv6 address"),
+    ("routers_of_each_family", own("w1", cluster_bgp_peers=[
+        {"address": "10.77.2.254", "as_number": 64602}, {"address": "fd00::254", "as_number": 64602}]), "is IPv6, pods and nodes have IPv4 only"),
+    ("routers_of_each_family", both(dual, common(cluster_encapsulation="vxlan", **{pool: [{"name": "six", "addresses": ["fd00:3::/120"]}]}),
+     own("w1", cluster_bgp_peers=[{"address": "10.77.2.254", "as_number": 64602}])), "has no router with an IPv6 address"),
     ("nothing_overlaps", common(cluster_pod_cidrs=["10.77.1.14/31"]), "host w2 (cluster_node_ip): 10.77.1.15 overlaps pods"),
     ("nothing_overlaps", own("w1", cluster_bgp_peers=[{"address": "10.96.0.1", "as_number": 64601}]), "BGP router"),
     ("nothing_overlaps", common(**{pool: [{"name": "a", "addresses": ["10.77.1.10-10.77.1.11"]}]}), "overlaps load-balancer pool a"),
@@ -436,7 +485,7 @@ CASES: list[tuple[str, Break, str]] = [
     ("pod_mtu", both(no_peers, machines(min_mtu=1500), common(cluster_encapsulation="vxlan", cluster_mtu=1480)),
      "is more than the links' 1500 - 50 of overhead = 1450 bytes"),
     ("pod_mtu", both(dual, no_peers, machines(min_mtu=1330), common(cluster_encapsulation="vxlan", cluster_wireguard=True)),
-     "follows from links of 1330 bytes (os_prep_requirements.min_mtu) less 60 of overhead, which is less than 1280"),
+     "follows from links of 1330 bytes (os_prep_requirements.min_mtu) less 80 of overhead, which is less than 1280"),
     ("load_balancer", common(**{pool: [{"name": "a", "addresses": ["192.0.2.0/29"]}, {"name": "a", "addresses": ["192.0.2.8/29"]}]}), "2 pools"),
     ("load_balancer", common(cluster_network_plugin="none"), "lets Calico announce"),
     ("load_balancer", common(cluster_network_plugin="none", cluster_load_balancer_mode="metallb_l2"), "installs MetalLB after the pods' network"),
@@ -671,10 +720,11 @@ VALID: list[tuple[str, Break]] = [
     ("a preference that routers of the own AS hear", announced("metallb_bgp", internal, local_preference=200)),
     ("the last address of a block that clients refuse is left out", announced(
         "metallb_l2", common(cluster_load_balancer_l2_prefix_length=16), addresses=["10.77.255.0/24"])),
-    ("dual stack", common(cluster_pod_cidrs=["10.244.0.0/16", "fd00:1::/104"], cluster_service_cidrs=["10.96.0.0/16", "fd00:2::/112"])),
-    ("IPv6 nodes in dual stack", both(
-        common(cluster_pod_cidrs=["fd00:1::/104", "10.244.0.0/16"], cluster_service_cidrs=["fd00:2::/112", "10.96.0.0/16"]),
-        own("w1", cluster_node_ip="fd00:3::1"))),
+    ("dual stack", dual),
+    ("dual stack with IPv6 first", v6_first),
+    ("IPv6 only", only_v6),
+    ("dual stack in tunnels beside routers of one family", both(
+        dual, common(cluster_encapsulation="vxlan"), everywhere(cluster_bgp_peers=[{"address": "10.77.9.254", "as_number": 64600}]))),
     ("numbers from the command line are texts", common(cluster_pods_per_node="110", cluster_api_endpoint_port="7443")),
     ("keepalived in one rack", both(one_rack, keepalived("10.77.1.250"))),
     ("keepalived in a stretched segment", both(

@@ -19,7 +19,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster impo
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import View
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.tor_config import Prefix, Router, TorConfigError
 
-from .test_cluster import Break, Draft, announced_to, anycast, both, common, draft, everywhere, own
+from .test_cluster import Break, Draft, announced_to, anycast, both, common, draft, dual, everywhere, own
 
 GOLDEN = Path(__file__).parent / "golden"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -106,6 +106,26 @@ def test_without_a_group_each_address_is_a_router() -> None:
         ("cp3", "10.77.1.13", 64701),
         ("w2", "10.77.1.15", 64701),
     ]
+
+
+def test_a_router_of_two_families_has_each_nodes_session_of_each() -> None:
+    both_ends = {"addresses": ["10.77.1.254", "fd00:77:1::254"]}
+    others = {"addresses": ["10.77.2.254", "fd00:77:2::254"]}
+    tor = plan(dual, routers(tor1=both_ends, tor2=others))["tor1"]
+    assert tor.families == (4, 6)
+    assert tor.router_id == "10.77.1.254"
+    assert {group.name: [node.address for node in group.neighbours] for group in tor.groups} == {
+        "nodes": ["10.77.1.11", "10.77.1.13", "10.77.1.15"],
+        "nodes6": ["fd00:77:1::11", "fd00:77:1::13", "fd00:77:1::15"],
+    }
+    assert Prefix("fd00:1::/104", 122, 122, "pod blocks") in tor.accepted
+
+
+def test_a_router_of_ipv6_alone_needs_an_identifier() -> None:
+    given = draft()
+    dual(given)
+    with pytest.raises(TorConfigError, match="make it a host of the group routers"):
+        tor_config.plan(View(given.build()))
 
 
 def test_nodes_may_announce_their_blocks_and_services_and_nothing_else() -> None:
