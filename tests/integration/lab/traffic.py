@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -64,7 +65,9 @@ def steady(host: str, url: str, *, every: float = 0.1, patience: float = 2.0) ->
         try:
             yield felt
         finally:
-            subprocess.run(["podman", "exec", host, "pkill", "-TERM", "-f", f"{url} {every} {patience}$"], check=False)
+            # An IPv6 address is in brackets, which mean something in a pattern.
+            words = re.sub(r"([][.?])", r"\\\1", f"{url} {every} {patience}")
+            subprocess.run(["podman", "exec", host, "pkill", "-TERM", "-f", f"{words}$"], check=False)
             told = json.loads(process.communicate(timeout=60)[0])
     felt.asked, felt.lost, felt.longest_gap = told["asked"], told["lost"], told["longest_gap"]
     felt.first_error = told["first_error"]
