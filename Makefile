@@ -108,6 +108,10 @@ e2e-full: lab-machines ## All scenarios on the lab but density: breaks, secrets,
 density: lab-machines ## 500 real pods on one worker of a lab of its own; the report is in build/ (half an hour)
 	pytest tests/integration/lab/test_s_density.py -m density $(PYTEST_ARGS)
 
+.PHONY: scale
+scale: lab-machines ## 1,860 and 23,250 pods on simulated nodes of a real control plane; the reports are in build/ (half an hour)
+	pytest tests/integration/lab/test_u_scale.py -m density $(PYTEST_ARGS)
+
 # --- releases
 
 .PHONY: build

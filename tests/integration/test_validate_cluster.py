@@ -291,3 +291,33 @@ def test_a_large_inventory_takes_seconds_not_minutes(judge: Judge, tmp_path: Pat
     }
     done = judge(many, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# The ingredients of 500 pods a node that an inventory can take away; those that only a machine shows are in lab/test_s_density.py.
+MISSING = {
+    "a /25 for each node": (
+        {"cluster_network_plugin": "none", "control_plane_controller_manager_extra_args": {"node-cidr-mask-size": 25}},
+        ["a node's /25 has 125 addresses for pods, 500 pods need 500"],
+    ),
+    "eight blocks of 64 addresses in all": (
+        {"cluster_pod_cidrs": ["10.244.0.0/23"], "cluster_calico_block_size": 26},
+        ["10.244.0.0/23 has 8 blocks of /26; 5 nodes (5 x 500 pods) need 40"],
+    ),
+    "process numbers": (
+        {"cluster_kernel_parameters": {"kernel.pid_max": 65536}},
+        ["500 pods x 2000 process numbers + 32768 of the system are 1032768, kernel.pid_max is 65536"],
+    ),
+    "places": (
+        {"cluster_kubelet_configuration": {"maxPods": 110}},
+        ["contradicts cluster_pods_per_node = 500"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_500_pods_with_one_ingredient_missing_are_refused_by_its_name(judge: Judge, root: Path, name: str) -> None:
+    variables, words = MISSING[name]
+    said = json.dumps({"cluster_pods_per_node": 500, **variables})
+    done = judge(root / "inventories" / "lab", "-e", said)
+    assert done.returncode != 0
+    assert all(word in done.stdout for word in words), done.stdout

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from . import runner
+
+# The collection by its full name, through the link that `make setup` lays.
+sys.path.insert(0, str(runner.ROOT / ".ansible" / "collections"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,107 +11,54 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from . import own_lab, runner
-from .own_lab import standing, write_inventory
+from . import density_lab, runner
+from .density_lab import KUBECTL
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.density]
 
-ROOT = Path(__file__).resolve().parents[3]
-NAME, OCTETS = "labdense", "10.238"
 PLACES = 500
 # Fewer on a machine that has no half hour for it; the node is made for 500 all the same.
 PODS = int(os.environ.get("DENSITY_PODS", str(PLACES)))
-GROUPS = {
-    "lab": {
-        "children": {
-            "lab_nodes": {
-                "children": {
-                    "control_plane": {"hosts": {"cp1": {"lab_legs": {"rack1": 11}}}},
-                    "etcd": {"children": {"control_plane": None}},
-                    "workers": {"hosts": {"worker1": {"lab_legs": {"rack1": 31}, "cluster_pods_per_node": PLACES}}},
-                }
-            },
-            "routers": {"hosts": {"gateway": {"lab_legs": {"rack1": 254, "edge": 251}}}},
-            "outside": {"hosts": {"client": {"lab_legs": {"edge": 10}}}},
-        }
-    }
-}
-CHOICES = {
-    "lab_name": NAME,
-    "lab_network": f"{OCTETS}.0.0/16",
-    "cluster_bundle_registry": "",
-    "cluster_load_balancer_mode": "metallb_l2",
-    "cluster_load_balancer_pools": [{"name": "default", "addresses": [f"{OCTETS}.1.200-{OCTETS}.1.220"]}],
-}
-# Two cores for everything: how long it takes says nothing, that it comes to an end and leaves room does.
-LATENCIES = (
-    *(
-        "scheduled_to_ready_max_seconds",
-        "pod_start_p99_seconds",
-        "api_mutating_p99_seconds",
-        "etcd_fsync_p99_ms",
-        "etcd_leader_changes",
-    ),
-    *("canary_factor", "dns_p99_ms"),
-)
+LAB = density_lab.SmallLab("labdense", "10.238", {}, {"cluster_pods_per_node": PLACES})
 # One worker is the whole pool: nothing is left after its loss.
-OFF: dict[str, Any] = dict.fromkeys((*LATENCIES, "n_plus_1"))
-REMARK = "The machines are containers that share two cores, one kernel and one disk: latencies are the machine's, not the software's."
-KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
+OFF: dict[str, Any] = dict.fromkeys((*density_lab.LATENCIES, "n_plus_1"))
+on = LAB.on
+
+
+@pytest.fixture(scope="session")
+def lab_machines() -> None:
+    """None of the shipped lab's: this one is its own."""
 
 
 @pytest.fixture(scope="module")
-def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped lab's connection and its allowances for containers, with the choices above."""
-    return write_inventory(tmp_path_factory.mktemp("inventory"), GROUPS, CHOICES, racks=False)
-
-
-on = partial(own_lab.on, NAME)
-
-
-@pytest.fixture(scope="module")
-def cluster(inventory: Path) -> Iterator[Path]:
-    """The machines and the cluster; gone afterwards."""
-    with standing(inventory):
-        made = runner.play("site", inventory=inventory)
-        assert made.rc == 0, made.output[-8000:]
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with LAB.cluster(tmp_path_factory.mktemp("inventory")) as inventory:
         yield inventory
 
 
 def benchmark(
     inventory: Path, directory: Path, gates: dict[str, Any], **values: Any
 ) -> tuple[runner.Run, dict[str, Any]]:
-    """Run the playbook and read its report (empty when it was refused before the load)."""
-    report = directory / "density.json"
-    report.unlink(missing_ok=True)
-    variables = {
-        "gates": OFF | gates,
-        "report_path": str(report),
-        "page_path": str(directory / "density.html"),
-        "probe_period_seconds": 30,
-        "abort_factor": 100,
-        "abort_floor_ms": 200,
-        "sample_seconds": 20,
-        "remarks": [REMARK],
-        **values,
-    }
-    said = json.dumps({f"density_benchmark_{name}": value for name, value in variables.items()})
-    done = runner.play("density_benchmark", "-e", said, inventory=inventory, seconds=3000)
-    return done, json.loads(report.read_text()) if report.exists() else {}
+    return density_lab.benchmark(inventory, directory, OFF | gates, **values)
 
 
 @pytest.fixture(scope="module")
 def full(cluster: Path) -> tuple[runner.Run, dict[str, Any]]:
-    directory = ROOT / "build"
-    directory.mkdir(exist_ok=True)
+    density_lab.BUILD.mkdir(exist_ok=True)
     return benchmark(
-        cluster, directory, {}, pods_per_node=PODS, rate=2, settle_seconds=1500, stall_seconds=300, hold_seconds=1200
+        cluster,
+        density_lab.BUILD,
+        {},
+        pods_per_node=PODS,
+        rate=2,
+        settle_seconds=1500,
+        stall_seconds=300,
+        hold_seconds=1200,
     )
 
 

@@ -1,4 +1,4 @@
-"""A restart and a drain under the density benchmark's load, on the lab's two workers."""
+"""The density benchmark on the lab's own workers: a restart and a drain under load, and what 110 places are not."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ OFF = (
     ),
     *("canary_factor", "dns_p99_ms", "container_restarts"),
 )
+
+
+def test_the_default_profile_does_not_carry_500_and_says_what_ends_it() -> None:
+    said = json.dumps({"density_benchmark_pods_per_node": 500, "density_benchmark_nodes": ["worker1"]})
+    done = runner.play("density_benchmark", "-e", said)
+    assert done.rc != 0
+    assert "node worker1 cannot carry 500 pods" in done.output
+    assert "ended by pods a node" in done.output
+    assert "density" not in runner.on("cp1", f"{KUBECTL} get namespaces,priorityclasses -o name")
 
 
 def test_a_restart_and_a_drain_bring_all_pods_back(tmp_path: Path) -> None:
