@@ -89,8 +89,8 @@ def watch(signs):
         over.wait(0.05)
 
 def execute(signs):
-    argv = ['kubectl', '--kubeconfig', given['kubeconfig'], '--request-timeout=0', '-n', given['exec_namespace'], 'exec', given['exec_pod'], '-c', given['exec_container'],
-            '--', 'sh', '-c', 'while :; do echo .; sleep 0.2; done']
+    argv = ['kubectl', '--kubeconfig', given['kubeconfig'], '--request-timeout=0', '-n', given['exec_namespace'], 'exec']
+    argv += [given['exec_pod'], '-c', given['exec_container'], '--', 'sh', '-c', 'while :; do echo .; sleep 0.2; done']
     while not over.is_set():
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         streams.append(process)

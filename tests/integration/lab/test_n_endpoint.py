@@ -146,7 +146,9 @@ def own_lab(directory: Path, mode: str) -> Scene:
         "routers": {"hosts": routers},
         "outside": {"hosts": {"client": client}},
     }
-    (directory / "hosts.yml").write_text(yaml.safe_dump({"all": {"children": {"lab": {"children": groups}}}}))
+    (directory / "hosts.yml").write_text(
+        yaml.safe_dump({"all": {"children": {"lab": {"children": groups}}}}, sort_keys=False)
+    )
     (directory / "group_vars/all").mkdir(parents=True)
     (directory / "group_vars/lab").symlink_to(SHIPPED / "lab")
     (directory / "group_vars/routers.yml").symlink_to(SHIPPED / "routers.yml")
