@@ -76,9 +76,10 @@ def watch(signs):
     while not over.is_set():
         try:
             connection = connect(1)
+            channel = connection.sock
             connection.request('GET', query, headers=bearer)
             stream = connection.getresponse()
-            connection.sock.settimeout(None)
+            channel.settimeout(None)
             while not over.is_set():
                 if not stream.readline():
                     break

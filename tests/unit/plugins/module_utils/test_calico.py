@@ -27,6 +27,12 @@ def test_sessions_are_read_and_other_protocols_left_out() -> None:
     assert [session.established for session in (UP, DOWN)] == [True, False]
 
 
+def test_bird_2_is_read_alike() -> None:
+    """The speaker that announces the API's address (role api_endpoint) is of another generation."""
+    text = (FIXTURES / "bird-2.0.12-protocols.txt").read_text()
+    assert calico.parse_sessions(text) == [calico.Session("router1", "10.99.1.254", 64601, "Established", 0, 1)]
+
+
 @pytest.mark.parametrize("text", ["", "0001 BIRD 1.6.8 ready.\n", "8003 No protocols match\n", "9001 syntax error\n"])
 def test_a_reply_without_sessions_has_none(text: str) -> None:
     assert calico.parse_sessions(text) == []

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _node_firewall
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _calico, _node_firewall, _node_probe
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._node_probe import (
     ask_urls,
+    observe_announcer,
     observe_firewall,
     observe_speaker,
     parse_addresses,
@@ -100,3 +104,22 @@ metallb_bgp_announced_prefixes_total{peer="10.0.1.254:179"} 2
 def test_a_speaker_that_does_not_answer_is_an_observation() -> None:
     assert observe_speaker("http://127.0.0.1:1/metrics", 2.0)["sessions"] == []
     assert observe_speaker("http://127.0.0.1:1/metrics", 2.0)["error"]
+
+
+def test_who_announces_the_apis_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    fixture = Path(__file__).parent / "fixtures" / "calico" / "bird-2.0.12-protocols.txt"
+    lo = [{"addr_info": [{"local": "127.0.0.1", "scope": "host"}, {"local": "198.18.7.1", "scope": "global"}]}]
+    monkeypatch.setattr(_node_probe, "run", lambda *_argv, **_more: SimpleNamespace(stdout=json.dumps(lo)))
+    monkeypatch.setattr(_calico, "ask_bird", lambda *_words: fixture.read_text())
+    found = observe_announcer("198.18.7.1")
+    assert (found["holds"], found["error"]) == (True, "")
+    assert [(one["neighbor"], one["state"], one["exported"]) for one in found["sessions"]] == [
+        ("10.99.1.254", "Established", 1)
+    ]
+    assert observe_announcer("198.18.7.2")["holds"] is False
+
+    def nobody(*_words: object) -> str:
+        raise _calico.CalicoStatusError("BIRD does not answer")
+
+    monkeypatch.setattr(_calico, "ask_bird", nobody)
+    assert observe_announcer("198.18.7.1") == {"holds": False, "sessions": [], "error": "BIRD does not answer"}
