@@ -31,3 +31,10 @@ def lab_machines() -> None:
         argv, cwd=runner.ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def standing(lab_machines: None) -> None:
+    """A cluster as the lab's inventory says, for scenarios that begin with one: these can be run on their own."""
+    run = runner.play("site")
+    assert run.rc == 0, run.output

@@ -11,6 +11,8 @@ import pytest
 
 from . import runner
 
+pytestmark = [pytest.mark.usefixtures("standing")]
+
 
 def _dropped(chain: str, what: str) -> tuple[str, str]:
     """Commands that drop packets in a table of our own before anyone else sees them, and that take the table away."""

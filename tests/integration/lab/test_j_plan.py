@@ -10,7 +10,7 @@ import pytest
 
 from . import runner
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.usefixtures("standing")]
 
 NODES = {"cp1", "cp2", "cp3", "worker1", "worker2"}
 # As many pods as four blocks of /26 have two addresses for: the live cluster's blocks stay as they are.

@@ -19,7 +19,7 @@ import pytest
 
 from . import runner
 
-pytestmark = [pytest.mark.lab, pytest.mark.network]
+pytestmark = [pytest.mark.lab, pytest.mark.network, pytest.mark.usefixtures("standing")]
 
 NODES = {
     "cp1": "10.77.1.11",

@@ -10,7 +10,7 @@ import yaml
 
 from . import runner
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.usefixtures("standing")]
 
 KUBECTL = "kubectl --kubeconfig /etc/kubernetes/admin.conf"
 PODS = 8
