@@ -54,6 +54,7 @@ def judge(machine: Machine, requirements: t.Mapping[str, t.Any]) -> list[Problem
         _judge_system,
         _judge_time,
         _judge_addresses,
+        _judge_announced,
         _judge_link_types,
         _judge_names,
         _judge_endpoints,
@@ -209,6 +210,39 @@ def _judge_node_ip(machine: Machine, name: str, node_ip: str, min_mtu: int) -> t
             str(own[wanted]["mtu"]),
             "Larger packets of pods would be lost without a word.",
             "Raise it on the interface and the switch port, or lower the wanted MTU.",
+        )
+
+
+def _address(text: t.Optional[str]) -> t.Optional[t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]]:
+    """What is no address is another judge's."""
+    try:
+        return ipaddress.ip_address(text or "")
+    except ValueError:
+        return None
+
+
+def _judge_announced(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    """An API address that is announced is routed; the announcing session leaves from the subnet of the routers, where the node's own address is."""
+    subnets = [ipaddress.ip_interface(text).network for entry in machine["interfaces"] for text in entry["addresses"]]
+    # Of one address only: the announced one itself, on machines that have it already.
+    subnets = [subnet for subnet in subnets if subnet.prefixlen < subnet.max_prefixlen]
+    wanted, source, own = (_address(need.get(key)) for key in ("announced_address", "announcing_source", "node_ip"))
+    inside = next((subnet for subnet in subnets if wanted is not None and wanted in subnet), None)
+    if inside is not None:
+        yield Problem(
+            "announced_address",
+            f"the API's announced address {wanted} has to be in no subnet of this machine",
+            str(inside),
+            "Neighbours would ask for it by ARP, and several machines answer; no router would be asked.",
+            "Take another cluster_api_endpoint_address, as for a router's loopback.",
+        )
+    if source is not None and not any(source in subnet and own in subnet for subnet in subnets):
+        yield Problem(
+            "announcing_source",
+            f"cluster_api_endpoint_bgp_source {source} has to be in the subnet of cluster_node_ip {own}",
+            ", ".join(sorted({str(subnet) for subnet in subnets if own is not None and own in subnet})) or "no subnet",
+            "The rack's router would not find it on the link, and the API's address would lead nowhere.",
+            "Take a free address of that subnet.",
         )
 
 

@@ -31,6 +31,8 @@ options:
       time_synchronised: {description: 'A clock that is not synchronised now is an error (V(true)) or a warning (V(false)).', type: bool}
       hostname: {description: The host name has to be fit for a node., type: bool}
       node_ip: {description: An address that has to be one of the machine's., type: str}
+      announced_address: {description: The API's address that the machine announces; it has to be in none of its subnets., type: str}
+      announcing_source: {description: The address that it announces it from; it has to be in the subnet of C(node_ip)., type: str}
       node_second_ip: {description: One more of the other family; empty is none., type: str}
       name_resolution: {description: 'Warn of a host name that does not resolve, and of a resolv.conf that pods cannot use.', type: bool}
       endpoints:
@@ -78,7 +80,7 @@ options:
       live_cluster:
         description: >-
           What a live cluster cannot change: C(pod_cidrs), C(service_cidrs), C(domain), C(network_plugin), C(etcd_addresses), C(block_size),
-          C(kube_proxy_mode). Compared with the node's files and routes, on hosts that this collection manages.
+          C(kube_proxy_mode), C(endpoint). Compared with the node's files and routes, on hosts that this collection manages.
         type: dict
       load_balancer:
         description: >-
@@ -140,6 +142,8 @@ REQUIREMENTS = dict(
     time_synchronised=dict(type="bool"),
     hostname=dict(type="bool"),
     node_ip=dict(type="str"),
+    announced_address=dict(type="str"),
+    announcing_source=dict(type="str"),
     node_second_ip=dict(type="str"),
     name_resolution=dict(type="bool"),
     endpoints=dict(type="list", elements="dict"),

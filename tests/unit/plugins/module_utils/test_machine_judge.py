@@ -252,6 +252,29 @@ def test_a_minor_version_stands_for_its_major() -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "source", "expected"),
+    [
+        ("198.18.7.1", "10.0.0.111", []),
+        ("198.18.7.1", "", []),
+        ("198.18.7.2", "", []),
+        ("10.0.0.99", "10.0.0.111", ["announced_address"]),
+        ("198.18.7.1", "10.0.1.111", ["announcing_source"]),
+        ("fd00::1", "fd00::2", ["announcing_source"]),
+        ("", "", []),
+    ],
+)
+def test_an_announced_address_is_in_no_subnet_and_its_source_in_the_nodes(
+    address: str, source: str, expected: list[str]
+) -> None:
+    places = [
+        {"name": "lo", "mtu": 65536, "addresses": ["127.0.0.1/8", "198.18.7.1/32"]},
+        {"name": "eth0", "mtu": 1500, "addresses": ["10.0.0.11/24", "10.0.0.111/32", "fe80::1/64"]},
+    ]
+    asked = {"node_ip": "10.0.0.11", "announced_address": address, "announcing_source": source}
+    assert checks({**FITTING, "interfaces": places}, asked) == expected
+
+
+@pytest.mark.parametrize(
     ("node_ip", "min_mtu", "expected"),
     [
         ("10.0.0.11", 9000, []),
