@@ -156,7 +156,7 @@ def test_the_address_follows_the_api_and_the_plugins_session_stays(
     control = {name: str(files / f"{name}.ctl") for name in ("tor", "node", "plugin")}
     health = [
         *(sys.executable, str(ROOT / "plugins/module_utils/_api_health.py"), "--url", f"https://{OWN}:6443/readyz"),
-        *("--ca", str(files / "crt"), "--address", f"{ADDRESS}/32@lo", "--keep", f"{SOURCE}/32@eth0"),
+        *("--timeout", "2", "--ca", str(files / "crt"), "--address", f"{ADDRESS}/32@lo", "--keep", f"{SOURCE}/32@eth0"),
     ]
     api = [sys.executable, "-c", API, OWN, str(files / "crt"), str(files / "key")]
 
@@ -214,6 +214,6 @@ def test_the_address_follows_the_api_and_the_plugins_session_stays(
     times = {"comes": came, "API killed": killed, "API hangs": hung, "link silent": cut, "watcher ended": ended}
     print("\n" + ", ".join(f"{what}: {seconds * 1000:.0f} ms" for what, seconds in times.items()))
     assert killed < 1.5
-    assert hung < 4
+    assert hung < 7
     assert cut < 4
     assert ended < 1.5
