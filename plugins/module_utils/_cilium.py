@@ -47,13 +47,16 @@ class Range:
 
 @dataclass(frozen=True)
 class Status:
-    """Everything that was seen on a node. ``health`` is the agent's own word, ``Ok`` when all is well."""
+    """Everything that was seen on a node. ``health`` is the agent's own word, ``Ok`` when all is well; ``replaces_kube_proxy`` is None where it does
+    not say.
+    """
 
     health: str
     reason: str
     sessions: tuple[Session, ...]
     ranges: tuple[Range, ...]
     routes: tuple[Route, ...]
+    replaces_kube_proxy: bool | None = None
 
 
 # --- parsing (pure)
@@ -63,6 +66,12 @@ def parse_health(answer: t.Mapping[str, t.Any]) -> tuple[str, str]:
     """``(state, message)`` of the agent in the answer of ``/healthz``."""
     told = answer.get("cilium") or {}
     return str(told.get("state") or "unknown"), str(told.get("msg") or "")
+
+
+def parse_replacement(answer: t.Mapping[str, t.Any]) -> bool | None:
+    """Does the agent carry the Services in kube-proxy's place, by the answer of ``/healthz``? None: it does not say."""
+    mode = (answer.get("kube-proxy-replacement") or {}).get("mode")
+    return None if mode is None else mode == "True"
 
 
 def parse_sessions(answer: t.Iterable[t.Mapping[str, t.Any]]) -> list[Session]:
@@ -97,15 +106,26 @@ def parse_ranges(answer: t.Mapping[str, t.Any]) -> list[Range]:
     return sorted(found, key=lambda entry: (entry.node, entry.cidr))
 
 
-def problems(node: str, peers: t.Collection[str], routed_nodes: t.Collection[str], status: Status) -> list[str]:
+def problems(
+    node: str,
+    peers: t.Collection[str],
+    routed_nodes: t.Collection[str],
+    status: Status,
+    replaces_kube_proxy: bool | None = None,
+) -> list[str]:
     """Say what is wrong; empty: the agent is well, every session stands, and every wanted node's ranges have a route.
 
     :param peers: addresses of the routers that the node must speak with.
     :param routed_nodes: nodes whose ranges this node must route itself; empty where its routers do.
+    :param replaces_kube_proxy: whether the agent is to carry the Services; None: either will do.
     """
     found = []
     if status.health != "Ok":
         found.append(f"the agent is {status.health}" + (f": {status.reason}" if status.reason else ""))
+    if replaces_kube_proxy is not None and status.replaces_kube_proxy is not replaces_kube_proxy:
+        found.append(
+            f"the agent {'does not carry the Services' if replaces_kube_proxy else 'carries the Services still'}"
+        )
     by_address = {session.neighbor: session for session in status.sessions}
     for address in sorted(peers):
         session = by_address.get(address)
@@ -174,13 +194,22 @@ def observe_sessions(agent_socket: str = AGENT_SOCKET) -> list[Session]:
     return parse_sessions(ask_agent("/bgp/peers", agent_socket) or [])
 
 
+def replaces_kube_proxy(agent_socket: str = AGENT_SOCKET) -> bool | None:
+    """Does the agent of this node carry the Services? None where it does not answer."""
+    try:
+        return parse_replacement(ask_agent("/healthz", agent_socket, timeout=3.0) or {})
+    except CiliumStatusError:
+        return None
+
+
 def observe(agent_socket: str = AGENT_SOCKET, *, bgp: bool = True) -> Status:
     """Ask the agent and the kernel.
 
     :param bgp: whether sessions are of interest.
     :raises CiliumStatusError: one of them does not answer.
     """
-    health, reason = parse_health(ask_agent("/healthz?brief=true", agent_socket) or {})
+    told = ask_agent("/healthz", agent_socket) or {}
+    health, reason = parse_health(told)
     sessions = observe_sessions(agent_socket) if bgp else []
     ranges = parse_ranges(ask_agent("/cluster/nodes", agent_socket) or {})
     routes: list[Route] = []
@@ -189,4 +218,4 @@ def observe(agent_socket: str = AGENT_SOCKET, *, bgp: bool = True) -> Status:
             routes += parse_routes(run(["ip", "-json", f"-{family}", "route", "show"], timeout=20).stdout)
     except (CommandError, ValueError) as exc:
         raise CiliumStatusError(str(exc)) from exc
-    return Status(health, reason, tuple(sessions), tuple(ranges), tuple(routes))
+    return Status(health, reason, tuple(sessions), tuple(ranges), tuple(routes), parse_replacement(told))

@@ -4,8 +4,7 @@
 """What a live cluster cannot change, as its nodes have it on disk, against what the inventory wants.
 
 On a control plane the manifests of the static pods say the networks of pods and Services, the DNS domain and where etcd is; on every node the kubelet's
-settings say the domain and the CNI configuration the network plugin and the families of pods. Whether there is a kube-proxy shows in the kubelet's
-directory of pods, where a running one has its settings. Where a node asks the API stands in
+settings say the domain and the CNI configuration the network plugin and the families of pods. Where a node asks the API stands in
 its kubeconfig, of which nothing but the server is read. Nothing is asked of the API. The size of Calico's
 blocks is in an IPPool and nowhere on disk, but BIRD keeps a route without an interface (a blackhole) to each of the node's own blocks.
 
@@ -14,7 +13,6 @@ kubeadm writes the flags that are read here (cmd/kubeadm/app/phases/controlplane
 
 from __future__ import annotations
 
-import glob
 import ipaddress
 import json
 import os
@@ -31,8 +29,6 @@ KUBELET_SETTINGS = "var/lib/kubelet/config.yaml"
 CNI_DIRECTORY = "etc/cni/net.d"
 # kubeadm writes the endpoint into the administrator's on control planes; on workers the kubelet's has it.
 KUBECONFIGS = ("etc/kubernetes/admin.conf", "etc/kubernetes/kubelet.conf")
-# A pod that has kube-proxy's ConfigMap; the kubelet keeps it while the pod is on the node.
-PROXY_SETTINGS = "var/lib/kubelet/pods/*/volumes/kubernetes.io~configmap/kube-proxy"
 ISSUER = "https://kubernetes.default.svc."
 # Types of CNI plugins that make the pod's network; others in a list only add to it.
 CNI_PLUGINS = {"calico": "calico", "cilium-cni": "cilium"}
@@ -51,7 +47,6 @@ class Live:
     network_plugin: str = ""
     pod_families: tuple[int, ...] = ()
     blocks: tuple[str, ...] = ()
-    kube_proxy: bool | None = None
     endpoint: str = ""
 
 
@@ -78,7 +73,6 @@ def observe(root: str = "/") -> dict[str, t.Any]:
             _read(root, KUBELET_SETTINGS),
             _cni(root),
             _read(root, ROUTES),
-            bool(glob.glob(os.path.join(glob.escape(root), PROXY_SETTINGS))),
             next((text for text in (_read(root, path) for path in KUBECONFIGS) if text), ""),
         )
     )
@@ -112,12 +106,9 @@ def live_of(
     kubelet: str,
     cni: str,
     routes: str,
-    kube_proxy: bool | None = None,
     kubeconfig: str = "",
 ) -> Live:
-    """What the texts of a node's files say. ``kube_proxy``: whether one runs here; that there is none says
-    something under Cilium only, for other plugins do not replace it.
-    """
+    """What the texts of a node's files say."""
     api, controllers = _kubeadm.manifest_command(apiserver), _kubeadm.manifest_command(manager)
     issuer = _kubeadm.flag_of(api, "service-account-issuer")
     domain = re.search(r"^clusterDomain: *[\"']?([^\s\"']+)", kubelet, re.M)
@@ -132,9 +123,6 @@ def live_of(
         network_plugin=plugin,
         pod_families=families,
         blocks=blackholes(routes) if plugin == "calico" else (),
-        kube_proxy=True
-        if plugin and kube_proxy
-        else (False if plugin == "cilium" and kube_proxy is not None else None),
         endpoint=endpoint_of(server.group(1)) if server else "",
     )
 
@@ -196,14 +184,13 @@ def judge(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> list[Fi
     """Everything that is wanted and cannot be had, with what is and what was asked for.
 
     :param live: what :func:`observe` returned, also when it has been JSON in between.
-    :param wanted: ``{pod_cidrs: [..], service_cidrs: [..], domain, network_plugin, etcd_addresses: [..], block_size: n, kube_proxy_mode,
-        endpoint: URL}``; what is not given is not judged.
+    :param wanted: ``{pod_cidrs: [..], service_cidrs: [..], domain, network_plugin, etcd_addresses: [..], block_size: n, endpoint: URL}``;
+        what is not given is not judged.
     """
     checks = (
         _judge_networks,
         _judge_domain,
         _judge_plugin,
-        _judge_kube_proxy,
         _judge_blocks,
         _judge_endpoint,
         _judge_etcd,
@@ -294,21 +281,6 @@ def _judge_plugin(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) ->
             "Two plugins would share the nodes' routes and rules, and pods of the old one lose their network.",
             f"Set cluster_network_plugin back to {before}, or build another cluster beside it.",
         )
-
-
-def _judge_kube_proxy(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
-    before, after = live.get("kube_proxy"), str(wanted.get("kube_proxy_mode") or "")
-    if before is None or not after or before == (after != "none"):
-        return
-    yield Finding(
-        "live_kube_proxy",
-        f"cluster_kube_proxy_mode asks for {after}",
-        "a live node with kube-proxy"
-        if before
-        else "a live node without kube-proxy, whose Services the network plugin carries",
-        "Who carries the Services would change on all nodes at once, and what the old one left stays in the kernel: Services would not answer.",
-        f"Set cluster_kube_proxy_mode back to {'nftables or iptables' if before else 'none'}, or build another cluster beside it.",
-    )
 
 
 def _judge_blocks(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:

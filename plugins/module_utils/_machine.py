@@ -20,6 +20,7 @@ import urllib.parse
 from dataclasses import asdict
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import (
+    _cilium,
     _disk_result,
     _fio_device,
     _link_types,
@@ -275,13 +276,24 @@ def collect(requirements: t.Mapping[str, t.Any]) -> Machine:
         "resolved_nameservers": parse_nameservers(_read(RESOLVED_CONF)),
         **observe_network(hostname if requirements.get("name_resolution") else "", requirements.get("endpoints") or ()),
         "disk_qualification": observe_qualification(requirements.get("disk_qualification") or {}, state_dir),
-        "live_cluster": _live_cluster.observe() if requirements.get("live_cluster") else {},
+        **observe_live_cluster(requirements.get("live_cluster") or {}),
         "live_load_balancer": _live_load_balancer.observe()
         if (requirements.get("load_balancer") or {}).get("live")
         else {},
         # The last one: between these two the host answered.
         "epoch_seconds_begun": begun,
         "epoch_seconds": time.time(),
+    }
+
+
+def observe_live_cluster(wanted: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """What stands on this node of a cluster, and whether kube-proxy is to carry the Services again where the plugin's agent does so until now."""
+    live = _live_cluster.observe() if wanted else {}
+    back = live.get("network_plugin") == "cilium" and wanted.get("kube_proxy_mode") in ("nftables", "iptables")
+    return {
+        "live_cluster": live,
+        # An agent that cannot be asked may be one.
+        "awaits_kube_proxy": back and _cilium.replaces_kube_proxy() is not False,
     }
 
 

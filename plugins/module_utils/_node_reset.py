@@ -214,7 +214,7 @@ def _shims() -> list[int]:
     return found
 
 
-def _left_by_kube_proxy() -> tuple[str, ...]:
+def left_by_kube_proxy() -> tuple[str, ...]:
     """Switches that kube-proxy turned on: on, and no file of the machine wants them so."""
     wanted = [path for pattern in PARAMETER_FILES for path in glob.glob(pattern)]
     if _read(ROUTE_LOCALNET).strip() != "1" or any("route_localnet" in _read(path) for path in wanted):
@@ -260,7 +260,7 @@ def observe(etcd_data_directory: str, state_dir: str, marked: t.Sequence[str]) -
         nft_tables=tuple(m["table"] for m in NFT_TABLES.finditer(_said(["nft", "list", "tables"]))),
         chains=tuple(c for c in TABLE_FAMILIES if CHAIN_WORDS.search(_said([f"{c}-save"]))),
         routes=bool(_said(["ip", "route", "show", "proto", BIRD_PROTOCOL]).strip()),
-        parameters=_left_by_kube_proxy(),
+        parameters=left_by_kube_proxy(),
         originals=tuple(_originals.kept(state_dir)),
         paths=tuple(path for path in dict.fromkeys([*paths, state_dir]) if _occupied(path)),
     )
@@ -291,7 +291,7 @@ def _kill_pods() -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _switch_off(path: str) -> None:
+def switch_off(path: str) -> None:
     with open(path, "w", encoding="utf-8") as stream:
         stream.write("0\n")
 
@@ -322,7 +322,7 @@ def act(step: Step, state_dir: str) -> None:
         "delete nft table": lambda: run(["nft", "delete", "table", *subject.split()]),
         "clear rules": lambda: _clear_rules(subject),
         "flush routes": lambda: run(["ip", "route", "flush", "proto", subject]),
-        "switch off": lambda: _switch_off(subject),
+        "switch off": lambda: switch_off(subject),
         "restore": lambda: _originals.restore(subject, state_dir),
         "remove": lambda: _remove(subject),
         "reload": lambda: _systemd.systemctl("daemon-reload"),

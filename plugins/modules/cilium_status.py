@@ -31,6 +31,11 @@ options:
     type: list
     elements: str
     default: []
+  replaces_kube_proxy:
+    description:
+      - Whether the agent is to carry the Services in kube-proxy's place. What is not given is not asked for.
+      - With V(true) the node is also looked at for what kube-proxy has left, RV(kube_proxy).
+    type: bool
   state:
     description: C(proven) waits and fails with what is missing; C(observed) asks once and only tells.
     type: str
@@ -78,6 +83,16 @@ ranges:
   elements: dict
   returned: always
   sample: [{node: worker1, cidr: 10.244.0.0/24}]
+replaces_kube_proxy:
+  description: Whether the agent carries the Services; null where it does not say.
+  type: bool
+  returned: always
+kube_proxy:
+  description: What there is of kube-proxy on a node whose agent is to take its place, in words; M(bare_metal.kubernetes.kube_proxy) takes it away.
+  type: list
+  elements: str
+  returned: always
+  sample: ['nftables: table ip kube-proxy']
 problems:
   description: What is missing, in words. Empty when all is proven.
   type: list
@@ -90,6 +105,7 @@ from dataclasses import asdict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _cilium as cilium
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _kube_proxy as kube_proxy
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._proof import patience, watch
 
 
@@ -99,6 +115,7 @@ def main() -> None:
             "node": {"type": "str", "required": True},
             "peers": {"type": "list", "elements": "str", "default": []},
             "routed_nodes": {"type": "list", "elements": "str", "default": []},
+            "replaces_kube_proxy": {"type": "bool"},
             "state": {"type": "str", "choices": ["proven", "observed"], "default": "observed"},
             "wait_seconds": {"type": "int", "default": 120},
             "agent_socket": {"type": "path", "default": cilium.AGENT_SOCKET},
@@ -109,15 +126,23 @@ def main() -> None:
     seconds = patience(wanted, module.check_mode)
     status, missing = watch(
         lambda: cilium.observe(wanted["agent_socket"], bgp=bool(wanted["peers"])),
-        lambda seen: cilium.problems(wanted["node"], wanted["peers"], wanted["routed_nodes"], seen),
+        lambda seen: cilium.problems(
+            wanted["node"], wanted["peers"], wanted["routed_nodes"], seen, wanted["replaces_kube_proxy"]
+        ),
         cilium.Status("unknown", "", (), (), ()),
         cilium.CiliumStatusError,
         seconds,
     )
+    try:
+        left = kube_proxy.observe() if wanted["replaces_kube_proxy"] else kube_proxy.Left()
+    except kube_proxy.KubeProxyError as exc:
+        module.fail_json(msg=str(exc))
     result = {
         "health": status.health,
         "sessions": [asdict(session) for session in status.sessions],
         "ranges": [asdict(entry) for entry in status.ranges],
+        "replaces_kube_proxy": status.replaces_kube_proxy,
+        "kube_proxy": left.words,
         "problems": missing,
     }
     if missing and seconds is not None:

@@ -55,6 +55,13 @@ options:
       - Such a change is refused before anything is done.
     type: dict
     default: {}
+  after:
+    description:
+      - Workloads of others, by C(apiVersion), C(kind) and C(metadata), that have to be rolled out before anything is changed.
+      - They are waited for, and nothing is changed when they are not there.
+    type: list
+    elements: dict
+    default: []
 extends_documentation_fragment: [bare_metal.kubernetes.kube_api]
 attributes:
   check_mode:
@@ -119,6 +126,7 @@ def main() -> None:
             },
             "wait_timeout_seconds": {"type": "int", "default": 300},
             "immutable": {"type": "dict", "default": {}},
+            "after": {"type": "list", "elements": "dict", "default": []},
             **api_argument_spec(),
         },
         supports_check_mode=True,
@@ -141,6 +149,8 @@ def main() -> None:
                 raise
             plan = plan_without_api(wanted, owner)
         if not module.check_mode:
+            if plan.all:
+                manifests.wait(module.params["after"])
             manifests.apply(plan)
             waited = manifests.wait(rules.waited_for(plan.wanted, module.params["wait"]))
     except (KubeApiError, rules.ManifestError, NotReadyError) as exc:

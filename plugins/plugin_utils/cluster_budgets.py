@@ -58,6 +58,7 @@ SAID_ONCE: Mapping[str, str] = {
     "cilium_kube_proxy_mode": "cluster_kube_proxy_mode",
     "cilium_mtu": "cluster_mtu",
     "cilium_pod_cidrs": "cluster_pod_cidrs",
+    "cilium_service_cidrs": "cluster_service_cidrs",
     "control_plane_node_ip": "cluster_node_ip",
     "kernel_tuning_pods_per_node": "cluster_pods_per_node",
     "kubelet_node_ip": "cluster_node_ip",

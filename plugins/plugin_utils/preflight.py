@@ -43,7 +43,6 @@ HOST_CHECKS = (
     "live_domain",
     "live_etcd",
     "live_families",
-    "live_kube_proxy",
     "live_load_balancer_mode",
     "live_load_balancer_pools",
     "live_network_plugin",

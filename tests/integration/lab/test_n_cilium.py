@@ -257,3 +257,49 @@ def test_another_size_of_ranges_is_refused(cluster: runner.Run, inventory: Path)
     refused = runner.play("site", "-e", "cluster_pods_per_node=200", inventory=inventory)
     assert refused.rc != 0
     assert "data.cluster-pool-ipv4-mask-size is '24' and cannot become '23'" in " ".join(refused.output.split())
+
+
+# --- kube-proxy comes and goes on the live cluster
+
+#: seconds without an answer that a client of a Service may feel while a node's agent is replaced
+LONGEST_GAP = 5.0
+KUBE_PROXY_RULES = r"KUBE-(SERVICES|NODEPORTS|FORWARD|PROXY|POSTROUTING|MARK-MASQ|SVC-|SEP-|EXT-)|table ip6? kube-proxy"
+
+
+def carriers() -> dict[str, tuple[str, bool]]:
+    """``{node: (what its agent says of kube-proxy's replacement, does anything of kube-proxy's stand in its kernel)}``."""
+    found = {}
+    for name in NODES:
+        pod = kubectl(f"-n kube-system get pod -l k8s-app=cilium --field-selector spec.nodeName={name} -o name").strip()
+        told = kubectl(f"-n kube-system exec {pod} -c cilium-agent -- cilium-dbg status")
+        replaced = re.search(r"KubeProxyReplacement: +(\w+)", told)
+        assert replaced, told
+        rules = on(name, "iptables-save; ip6tables-save; nft list tables")
+        found[name] = (replaced[1], re.search(KUBE_PROXY_RULES, rules) is not None)
+    return found
+
+
+def process_of(node: str, pod: str) -> int:
+    """Number of a process of a pod, on its node."""
+    told = json.loads(on(node, f"crictl inspect $(crictl ps -q --label io.kubernetes.pod.name={pod} | head -1)"))
+    return int(told["info"]["pid"])
+
+
+def clients() -> ExitStack:
+    """Steady requests as the parts of a cluster make them: a node and a pod to a ClusterIP, a visitor to a LoadBalancer address and to a node's port."""
+    inside = kubectl("-n bare-metal-system get service probe -o jsonpath={.spec.clusterIP}")
+    public = kubectl(
+        "-n bare-metal-system get service probe-public -o jsonpath={.status.loadBalancer.ingress[0].ip}"
+    )
+    port = kubectl("-n trial get service server -o jsonpath={.spec.ports[0].nodePort}")
+    stack = ExitStack()
+    stack.felt = [  # type: ignore[attr-defined]
+        stack.enter_context(steady(f"{NAME}-{host}", url, pod=pod))
+        for host, url, pod in (
+            ("node1", f"http://{inside}/", 0),
+            ("node2", f"http://{inside}/", process_of("node2", "server")),
+            ("visitor", f"http://{public}/", 0),
+            ("visitor", f"http://{OCTETS}.1.31:{port}/healthz", 0),
+        )
+    ]
+    return stack

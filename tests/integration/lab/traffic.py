@@ -57,10 +57,14 @@ class Felt:
 
 
 @contextmanager
-def steady(host: str, url: str, *, every: float = 0.1, patience: float = 2.0) -> Iterator[Felt]:
-    """Ask ``url`` from a container of the lab (``bmk-worker1``) every so many seconds; the object is filled in when the block ends."""
-    felt = Felt(url, host)
-    argv = ["podman", "exec", host, "python3", "-c", ASK, url, str(every), str(patience)]
+def steady(host: str, url: str, *, every: float = 0.1, patience: float = 2.0, pod: int = 0) -> Iterator[Felt]:
+    """Ask ``url`` from a container of the lab (``bmk-worker1``) every so many seconds; the object is filled in when the block ends.
+
+    :param pod: number of a pod's process on that host: the requests come from the pod's network.
+    """
+    felt = Felt(url, f"{host}, a pod" if pod else host)
+    network = ["nsenter", "--target", str(pod), "--net"] if pod else []
+    argv = ["podman", "exec", host, *network, "python3", "-c", ASK, url, str(every), str(patience)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield felt

@@ -122,6 +122,37 @@ def test_problems(changes: dict[str, t.Any], peers: list[str], nodes: list[str],
     assert (words in "; ".join(found)) if words else found == []
 
 
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"kube-proxy-replacement": {"mode": "True", "devices": ["eth0"]}}, True),
+        ({"kube-proxy-replacement": {"mode": "False"}}, False),
+        ({"kube-proxy-replacement": None}, None),
+        ({}, None),
+    ],
+)
+def test_who_carries_the_services(told: dict[str, t.Any], expected: bool | None) -> None:
+    assert subject.parse_replacement(told) is expected
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted", "words"),
+    [
+        (True, True, ""),
+        (False, False, ""),
+        (None, None, ""),
+        (True, None, ""),
+        (False, True, "the agent does not carry the Services"),
+        (None, True, "the agent does not carry the Services"),
+        (True, False, "the agent carries the Services still"),
+        # What it does not say is not believed to be right.
+        (None, False, "the agent carries the Services still"),
+    ],
+)
+def test_it_carries_the_services_as_wanted(seen: bool | None, wanted: bool | None, words: str) -> None:
+    assert subject.problems("worker1", [], [], status(replaces_kube_proxy=seen), wanted) == ([words] if words else [])
+
+
 class Agent(BaseHTTPRequestHandler):
     """Answers as the agent does."""
 
@@ -152,7 +183,7 @@ def agent(tmp_path: Path) -> t.Iterator[str]:
 
 
 def answer(monkeypatch: pytest.MonkeyPatch, **answers: t.Any) -> None:
-    paths = {"health": "/v1/healthz?brief=true", "peers": "/v1/bgp/peers", "nodes": "/v1/cluster/nodes"}
+    paths = {"health": "/v1/healthz", "peers": "/v1/bgp/peers", "nodes": "/v1/cluster/nodes"}
     found = {
         paths[name]: value if isinstance(value, tuple) else (200, json.dumps(value).encode())
         for name, value in answers.items()
@@ -164,6 +195,14 @@ def test_the_agent_is_asked_over_its_socket(agent: str, monkeypatch: pytest.Monk
     answer(monkeypatch, health={"cilium": {"state": "Ok"}}, peers=PEERS, nodes={"nodes-added": []})
     seen = subject.observe(agent)
     assert (seen.health, len(seen.sessions), seen.ranges) == ("Ok", 2, ())
+
+
+def test_an_agent_is_asked_who_carries_the_services(
+    agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, health={"cilium": {"state": "Ok"}, "kube-proxy-replacement": {"mode": "True"}})
+    assert subject.replaces_kube_proxy(agent) is True
+    assert subject.replaces_kube_proxy(str(tmp_path / "nobody.sock")) is None
 
 
 def test_an_agent_without_bgp_has_no_session(agent: str, monkeypatch: pytest.MonkeyPatch) -> None:

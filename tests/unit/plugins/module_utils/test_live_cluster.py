@@ -68,45 +68,7 @@ def test_a_control_plane(tmp_path: Path) -> None:
 
 def test_a_worker(tmp_path: Path) -> None:
     found = node(tmp_path, kubelet=KUBELET, other_cni='{"type": "cilium-cni"}', cni=json.dumps(CONFLIST))
-    assert Live(**found) == Live(domain="cluster.local", network_plugin="cilium", kube_proxy=False)
-
-
-@pytest.mark.parametrize(
-    ("cni", "proxy", "expected"),
-    [
-        ("calico", True, True),
-        ("calico", False, None),
-        ("cilium-cni", True, True),
-        ("cilium-cni", False, False),
-        ("bridge", True, None),
-    ],
-)
-def test_kube_proxy_shows_in_the_kubelet_s_directory(
-    tmp_path: Path, cni: str, proxy: bool, expected: bool | None
-) -> None:
-    if proxy:
-        (tmp_path / "var/lib/kubelet/pods/0a1b/volumes/kubernetes.io~configmap/kube-proxy").mkdir(parents=True)
-    (tmp_path / "var/lib/kubelet/pods/2c3d/volumes/kubernetes.io~configmap/other").mkdir(parents=True)
-    assert node(tmp_path, cni=json.dumps({"plugins": [{"type": cni}]}))["kube_proxy"] is expected
-
-
-@pytest.mark.parametrize(
-    ("live", "mode", "words"),
-    [
-        (True, "none", "a live node with kube-proxy"),
-        (False, "nftables", "a live node without kube-proxy"),
-        (False, "iptables", "a live node without kube-proxy"),
-        (True, "iptables", ""),
-        (False, "none", ""),
-        (None, "none", ""),
-        (True, "", ""),
-    ],
-)
-def test_who_carries_the_services_cannot_change(live: bool | None, mode: str, words: str) -> None:
-    found = judge({"kube_proxy": live}, {"kube_proxy_mode": mode})
-    assert [(finding.check, words in finding.found) for finding in found] == (
-        [("live_kube_proxy", True)] if words else []
-    )
+    assert Live(**found) == Live(domain="cluster.local", network_plugin="cilium")
 
 
 def test_a_bare_machine(tmp_path: Path) -> None:

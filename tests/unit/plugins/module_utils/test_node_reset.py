@@ -150,7 +150,7 @@ def test_what_kube_proxy_switched_on_is_switched_off_unless_the_machine_wants_it
     file.write_text(written)
     monkeypatch.setattr(_node_reset, "ROUTE_LOCALNET", str(switch))
     monkeypatch.setattr(_node_reset, "PARAMETER_FILES", (str(file),))
-    assert _node_reset._left_by_kube_proxy() == ((str(switch),) if found else ())
+    assert _node_reset.left_by_kube_proxy() == ((str(switch),) if found else ())
     for step in plan(Found(parameters=(str(switch),) if found else ())):
         act(step, str(tmp_path))
         assert switch.read_text() == "0\n"
