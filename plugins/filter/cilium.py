@@ -21,6 +21,14 @@ def cilium_values(settings: Mapping[str, Any]) -> dict[str, Any]:
         raise AnsibleFilterError(f"cilium_values: {error}") from error
 
 
+def cilium_range_size(pods_per_node: int, pod_cidrs: Sequence[str]) -> int:
+    """The prefix length of a node's IPv4 range; 0 where there is none, or it does not fit (the inventory's rules say so)."""
+    try:
+        return cilium.range_size(int(pods_per_node), [str(cidr) for cidr in pod_cidrs])
+    except (cilium.CiliumError, ValueError):
+        return 0
+
+
 def cilium_objects(rendered: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All objects of Cilium: the chart's, then sessions and pools."""
     try:
@@ -35,4 +43,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names of the filters."""
-        return {"cilium_values": cilium_values, "cilium_objects": cilium_objects}
+        return {
+            "cilium_values": cilium_values,
+            "cilium_objects": cilium_objects,
+            "cilium_range_size": cilium_range_size,
+        }

@@ -6,7 +6,8 @@
 On a control plane the manifests of the static pods say the networks of pods and Services, the DNS domain and where etcd is; on every node the kubelet's
 settings say the domain and the CNI configuration the network plugin and the families of pods. Where a node asks the API stands in
 its kubeconfig, of which nothing but the server is read. Nothing is asked of the API. The size of Calico's
-blocks is in an IPPool and nowhere on disk, but BIRD keeps a route without an interface (a blackhole) to each of the node's own blocks.
+blocks is in an IPPool and nowhere on disk, but BIRD keeps a route without an interface (a blackhole) to each of the node's own blocks. Cilium's agent
+routes the range of its node, and of others where it encapsulates, over the interface ``cilium_host``.
 
 kubeadm writes the flags that are read here (cmd/kubeadm/app/phases/controlplane of Kubernetes 1.35 and 1.36).
 """
@@ -32,6 +33,11 @@ KUBECONFIGS = ("etc/kubernetes/admin.conf", "etc/kubernetes/kubelet.conf")
 ISSUER = "https://kubernetes.default.svc."
 # Types of CNI plugins that make the pod's network; others in a list only add to it.
 CNI_PLUGINS = {"calico": "calico", "cilium-cni": "cilium"}
+# Where Cilium's packets between nodes leave, when they are encapsulated.
+INTERFACES = "sys/class/net"
+CILIUM_TUNNELS = {"cilium_vxlan": "vxlan", "cilium_geneve": "geneve"}
+# The interface of routes to a node's own blocks in /proc/net/route; BIRD's have none.
+BLOCKS_OVER = {"calico": "*", "cilium": "cilium_host"}
 LARGEST_FILE = 1 << 20
 
 
@@ -48,6 +54,7 @@ class Live:
     pod_families: tuple[int, ...] = ()
     blocks: tuple[str, ...] = ()
     endpoint: str = ""
+    encapsulation: str = ""
 
 
 class Finding(t.NamedTuple):
@@ -74,6 +81,7 @@ def observe(root: str = "/") -> dict[str, t.Any]:
             _cni(root),
             _read(root, ROUTES),
             next((text for text in (_read(root, path) for path in KUBECONFIGS) if text), ""),
+            _interfaces(root),
         )
     )
 
@@ -84,6 +92,13 @@ def _read(root: str, path: str) -> str:
             return stream.read(LARGEST_FILE)
     except OSError:
         return ""
+
+
+def _interfaces(root: str) -> tuple[str, ...]:
+    try:
+        return tuple(os.listdir(os.path.join(root, INTERFACES)))
+    except OSError:
+        return ()
 
 
 def _cni(root: str) -> str:
@@ -107,6 +122,7 @@ def live_of(
     cni: str,
     routes: str,
     kubeconfig: str = "",
+    interfaces: t.Collection[str] = (),
 ) -> Live:
     """What the texts of a node's files say."""
     api, controllers = _kubeadm.manifest_command(apiserver), _kubeadm.manifest_command(manager)
@@ -122,8 +138,9 @@ def live_of(
         stacked_etcd=stacked_etcd,
         network_plugin=plugin,
         pod_families=families,
-        blocks=blackholes(routes) if plugin == "calico" else (),
+        blocks=routed_over(BLOCKS_OVER[plugin], routes) if plugin else (),
         endpoint=endpoint_of(server.group(1)) if server else "",
+        encapsulation=encapsulation_of(interfaces) if plugin == "cilium" else "",
     )
 
 
@@ -137,18 +154,25 @@ def endpoint_of(url: str) -> str:
     return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}") if host else ""
 
 
-def blackholes(routes: str) -> tuple[str, ...]:
-    """Destinations without an interface in ``/proc/net/route`` (IPv4; addresses as the little-endian numbers that the kernel prints there)."""
+def routed_over(interface: str, routes: str) -> tuple[str, ...]:
+    """Destinations over an interface (``*``: over none) in ``/proc/net/route`` (IPv4; addresses as the little-endian numbers that the kernel prints there)."""
     found = []
     for line in routes.splitlines()[1:]:
         words = line.split()
         try:
-            if words[0] == "*":
+            if words[0] == interface:
                 address, mask = (ipaddress.ip_address(bytes.fromhex(words[column])[::-1]) for column in (1, 7))
                 found.append(str(ipaddress.ip_network(f"{address}/{mask}")))
         except (ValueError, IndexError):
             continue
     return tuple(found)
+
+
+def encapsulation_of(interfaces: t.Collection[str]) -> str:
+    """How packets between nodes travel under Cilium; empty where its agent has not yet made an interface."""
+    if "cilium_host" not in interfaces:
+        return ""
+    return next((name for interface, name in CILIUM_TUNNELS.items() if interface in interfaces), "none")
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -184,13 +208,14 @@ def judge(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> list[Fi
     """Everything that is wanted and cannot be had, with what is and what was asked for.
 
     :param live: what :func:`observe` returned, also when it has been JSON in between.
-    :param wanted: ``{pod_cidrs: [..], service_cidrs: [..], domain, network_plugin, etcd_addresses: [..], block_size: n, endpoint: URL}``;
-        what is not given is not judged.
+    :param wanted: ``{pod_cidrs: [..], service_cidrs: [..], domain, network_plugin, etcd_addresses: [..], block_size: n, endpoint: URL,
+        encapsulation}``; what is not given is not judged.
     """
     checks = (
         _judge_networks,
         _judge_domain,
         _judge_plugin,
+        _judge_encapsulation,
         _judge_blocks,
         _judge_endpoint,
         _judge_etcd,
@@ -283,6 +308,19 @@ def _judge_plugin(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) ->
         )
 
 
+def _judge_encapsulation(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
+    before, after = str(live.get("encapsulation") or ""), str(wanted.get("encapsulation") or "")
+    if before and after and before != after:
+        yield Finding(
+            "live_encapsulation",
+            f"cluster_encapsulation asks for {after}",
+            f"a live node under Cilium with {before}",
+            "Cilium's agents change one after the other, and a node of one kind drops what a node of the other kind sends: pods of different nodes "
+            "would be cut off from each other until the last one has changed.",
+            f"Set cluster_encapsulation back to {before}; or waive this finding in a window in which pods may be cut off.",
+        )
+
+
 def _judge_blocks(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
     size, after = wanted.get("block_size") or 0, _networks(wanted.get("pod_cidrs") or ())
     pools = [ipaddress.IPv4Network(text) for text in after if ":" not in text and "/" in text]
@@ -290,8 +328,16 @@ def _judge_blocks(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) ->
     sizes = {block.prefixlen for block in blocks if any(block.subnet_of(pool) for pool in pools)}
     # A block is larger than one address: those belong to a pod that moved.
     sizes.discard(32)
-    if size and sizes and int(size) not in sizes:
-        before = ", ".join(f"/{found}" for found in sorted(sizes))
+    before = ", ".join(f"/{found}" for found in sorted(sizes))
+    if size and sizes and int(size) not in sizes and live.get("network_plugin") == "cilium":
+        yield Finding(
+            "live_block_size",
+            f"nodes are to have ranges of /{size}, as the densest node's cluster_pods_per_node says",
+            f"a live node with a range of {before}",
+            "A node has its range for life: its pods and the routers' routes are of it.",
+            f"Set cluster_pods_per_node back to what fits into {before}, or build another cluster beside it.",
+        )
+    elif size and sizes and int(size) not in sizes:
         yield Finding(
             "live_block_size",
             f"Calico's blocks are to be /{size}, as cluster_calico_block_size or the densest node's cluster_pods_per_node says",

@@ -79,7 +79,8 @@ options:
         type: bool
       live_cluster:
         description: >-
-          What a live cluster cannot change: C(pod_cidrs), C(service_cidrs), C(domain), C(network_plugin), C(etcd_addresses), C(block_size), C(endpoint).
+          What a live cluster cannot change: C(pod_cidrs), C(service_cidrs), C(domain), C(network_plugin), C(etcd_addresses), C(block_size), C(endpoint),
+          C(encapsulation) under Cilium.
           Compared with the node's files and routes, on hosts that this collection manages. With C(kube_proxy_mode), the fact's
           C(awaits_kube_proxy) says whether kube-proxy is to carry the Services here and Cilium's agent does so until now.
         type: dict

@@ -271,11 +271,21 @@ def node_ranges(settings: Settings) -> dict[int, tuple[str, int]]:
 
     :raises CiliumError: the network has no room for one node, or is more than 16 bits larger than a node's range.
     """
+    return ranges_of(settings.densest, settings.pod_cidrs)
+
+
+def range_size(pods_per_node: int, pod_cidrs: Iterable[str]) -> int:
+    """The prefix length of a node's IPv4 range, 0 where pods have none. Raises what :func:`node_ranges` raises."""
+    return ranges_of(pods_per_node, pod_cidrs).get(4, ("", 0))[1]
+
+
+def ranges_of(pods_per_node: int, pod_cidrs: Iterable[str]) -> dict[int, tuple[str, int]]:
+    """What :func:`node_ranges` says, of so many pods on the densest node."""
     found: dict[int, tuple[str, int]] = {}
-    for cidr in settings.pod_cidrs:
+    for cidr in pod_cidrs:
         network = ipaddress.ip_network(cidr)
         try:
-            length = node_cidr_mask_size(settings.densest, network.prefixlen, network.version)
+            length = node_cidr_mask_size(pods_per_node, network.prefixlen, network.version)
         except KubeadmConfigError as error:
             raise CiliumError(f"cluster_pod_cidrs: {cidr}: {error}") from error
         if length - network.prefixlen > MOST_RANGE_BITS:

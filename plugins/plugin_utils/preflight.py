@@ -41,6 +41,7 @@ HOST_CHECKS = (
     "kernel",
     "live_block_size",
     "live_domain",
+    "live_encapsulation",
     "live_etcd",
     "live_families",
     "live_load_balancer_mode",

@@ -214,7 +214,66 @@ def test_blocks_are_routes_without_an_interface(tmp_path: Path) -> None:
     calico = json.dumps(CONFLIST)
     assert node(tmp_path, routes=ROUTES, cni=calico)["blocks"] == ("10.244.7.64/26", "10.244.7.5/32")
     assert node(tmp_path / "other", routes=ROUTES)["blocks"] == ()
-    assert _live_cluster.blackholes("") == ()
+    assert _live_cluster.routed_over("*", "") == ()
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "plugin", "encapsulation"),
+    [
+        (("eth0", "cilium_host", "cilium_net"), "cilium-cni", "none"),
+        (("cilium_host", "cilium_vxlan"), "cilium-cni", "vxlan"),
+        (("cilium_host", "cilium_geneve"), "cilium-cni", "geneve"),
+        (("eth0",), "cilium-cni", ""),
+        ((), "cilium-cni", ""),
+        (("cilium_host", "vxlan.calico"), "calico", ""),
+    ],
+)
+def test_encapsulation_shows_in_the_interfaces(
+    tmp_path: Path, interfaces: tuple[str, ...], plugin: str, encapsulation: str
+) -> None:
+    for name in interfaces:
+        (tmp_path / "sys/class/net" / name).mkdir(parents=True)
+    assert node(tmp_path, cni=json.dumps({"plugins": [{"type": plugin}]}))["encapsulation"] == encapsulation
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        ("none", "vxlan", 1),
+        ("vxlan", "none", 1),
+        ("vxlan", "geneve", 1),
+        ("vxlan", "vxlan", 0),
+        ("", "vxlan", 0),
+        ("none", "", 0),
+    ],
+)
+def test_encapsulation_under_cilium_stays(before: str, after: str, found: int) -> None:
+    findings = judge({"encapsulation": before}, {"encapsulation": after})
+    assert [finding.check for finding in findings] == ["live_encapsulation"] * found
+    if found:
+        assert (after in findings[0].what, before in findings[0].found) == (True, True)
+
+
+# On a node under Cilium: its range, its own address of it, an address of another interface.
+CILIUM_ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\tFE014F0A\t0003\t0\t0\t0\t00000000\t0\t0\t0
+cilium_host\t0002F40A\t7002F40A\t0003\t0\t0\t0\t00FFFFFF\t0\t0\t0
+cilium_host\t7002F40A\t00000000\t0001\t0\t0\t0\tFFFFFFFF\t0\t0\t0
+"""
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(24, ""), (23, "a live node with a range of /24"), (25, "a live node with a range of /24"), (0, "")],
+)
+def test_a_node_under_cilium_has_its_range_for_life(tmp_path: Path, size: int, words: str) -> None:
+    live = node(tmp_path, routes=CILIUM_ROUTES, cni=json.dumps({"plugins": [{"type": "cilium-cni"}]}))
+    assert live["blocks"] == ("10.244.2.0/24", "10.244.2.112/32")
+    findings = judge(live, {"block_size": size, "pod_cidrs": POOL})
+    assert [finding.found for finding in findings] == ([words] if words else [])
+    if findings:
+        assert f"ranges of /{size}" in findings[0].what
+        assert "cluster_pods_per_node" in findings[0].fix
 
 
 @pytest.mark.parametrize(

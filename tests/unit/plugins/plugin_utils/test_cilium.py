@@ -11,6 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.bare_metal.kubernetes.plugins.filter.cilium import cilium_range_size
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import cilium, cilium_bgp
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import default_cache_dir
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cilium import CiliumError, Settings
@@ -383,3 +384,19 @@ def test_the_chart_s_objects_are_kept_as_they_are() -> None:
 def test_a_chart_that_gives_something_else_is_refused(objects: list[dict[str, Any]], words: str) -> None:
     with pytest.raises(CiliumError, match=words):
         cilium.checked(objects, settings())
+
+
+@pytest.mark.parametrize(
+    ("pods", "cidrs", "size"),
+    [
+        (110, ["10.244.0.0/16"], 24),
+        (500, ["10.244.0.0/16", "fd00::/56"], 22),
+        (110, ["fd00::/56"], 0),
+    ],
+)
+def test_the_range_of_a_node(pods: int, cidrs: list[str], size: int) -> None:
+    assert cilium.range_size(pods, cidrs) == size
+
+
+def test_ranges_that_do_not_fit_are_said_by_the_rules_not_by_preflight() -> None:
+    assert cilium_range_size(500, ["10.244.0.0/24"]) == 0
