@@ -408,6 +408,7 @@ def _parts(settings: Settings) -> list[Value]:
         Value("envoy.enabled", False, "the bundle has no Envoy"),
         Value("l7Proxy", False, "policies of layer 7 need Envoy"),
         Value("hubble.enabled", settings.hubble, "cluster_cilium_hubble"),
+        Value("policyCIDRMatchMode", ["nodes"], "addresses in NetworkPolicies mean nodes too, the API's among them"),
     ]
     if settings.hubble:
         found += [
