@@ -1,5 +1,5 @@
 """Cilium on a small lab of its own: one control plane and two workers in two racks, no kube-proxy, BGP with both racks' routers, LoadBalancer addresses
-from Cilium.
+from Cilium. Then kube-proxy comes and goes while Services are asked.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from . import own_lab, runner
 from .own_lab import becomes, standing, write_inventory
+from .traffic import Felt, steady
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.network]
 
@@ -159,6 +161,8 @@ def test_the_first_run_makes_a_whole_cluster_without_kube_proxy(cluster: runner.
     assert "kube-proxy" not in kubectl("-n kube-system get daemonset -o name")
     for name in NODES:
         assert "KUBE-SERVICES" not in on(name, "iptables-save 2>/dev/null; nft list ruleset 2>/dev/null", check=False)
+    # Nothing of a change between the two is counted where there is none.
+    assert not [name for name in cluster.tasks if "Kube proxy" in name]
     assert "calico" not in kubectl("get pods -A -o name") + kubectl("get crd -o name")
 
 
@@ -219,6 +223,29 @@ def test_a_policy_is_enforced(workload: str) -> None:
     assert becomes(lambda: reached("stranger", url))
 
 
+def test_policies_from_a_description_are_applied_and_proven(workload: str, inventory: Path, tmp_path: Path) -> None:
+    """The same playbook as under Calico; the API's address is a node's, which Cilium takes no address for unless it is told to."""
+    report = tmp_path / "policies.json"
+    flows = [
+        {"from": {"pods": {"friend": "yes"}}, "to": {"pods": {"app": "server"}}, "ports": [8080]},
+        {"from": {"pods": {"friend": "yes"}}, "to": {"api": True}},
+    ]
+    described = json.dumps({"cluster_network_policies": {"trial": {"flows": flows}}})
+    words = ["-e", described, "-e", f"network_policies_report_path={report}"]
+    applied = runner.play("network_policies", *words, inventory=inventory)
+    assert applied.rc == 0, applied.output
+    told = json.loads(report.read_text())
+    assert told["untested"] == []
+    assert {entry["outcome"] for entry in told["tried"] if not entry["must_pass"]} == {"dropped"}
+    assert sum(entry["must_pass"] for entry in told["tried"]) >= 2
+    url = f"http://{workload}:8080/healthz"
+    assert reached("friend", url)
+    assert not reached("stranger", url)
+    assert runner.play("network_policies", *words, inventory=inventory).changed() == {}
+    assert runner.play("network_policies", inventory=inventory).rc == 0
+    assert becomes(lambda: reached("stranger", url))
+
+
 def test_a_node_port_answers_on_every_node(workload: str) -> None:
     port = kubectl("-n trial get service server -o jsonpath={.spec.ports[0].nodePort}")
     for legs in NODES.values():
@@ -232,31 +259,32 @@ def test_a_service_without_kube_proxy_answers_by_its_name(workload: str) -> None
     assert becomes(lambda: reached("stranger", "http://server.trial.svc.cluster.local/healthz"))
 
 
+def test_another_plugin_is_refused_on_a_live_cluster(cluster: runner.Run, inventory: Path) -> None:
+    calico = {
+        "cluster_network_plugin": "calico",
+        "cluster_kube_proxy_mode": "nftables",
+        "cluster_load_balancer_mode": "calico_bgp",
+    }
+    refused = runner.play("preflight", "-e", json.dumps(calico), inventory=inventory)
+    assert refused.rc != 0
+    assert refused.changed() == {}
+    assert "a live node with cilium" in " ".join(refused.output.split()), refused.output
+
+
 @pytest.mark.parametrize(
     ("choice", "words"),
     [
-        ("cluster_network_plugin=calico", "a live node with cilium"),
-        ("cluster_kube_proxy_mode=nftables", "a live node without kube-proxy"),
+        ("cluster_pods_per_node=200", "nodes are to have ranges of /23"),
+        ("cluster_encapsulation=vxlan", "a live node under Cilium with none"),
     ],
 )
 def test_what_a_live_cluster_cannot_change_is_refused(
     cluster: runner.Run, inventory: Path, choice: str, words: str
 ) -> None:
-    more = (
-        ["-e", "cluster_kube_proxy_mode=nftables", "-e", "cluster_load_balancer_mode=calico_bgp"]
-        if "plugin" in choice
-        else []
-    )
-    refused = runner.play("preflight", "-e", choice, *more, inventory=inventory)
+    refused = runner.play("preflight", "-e", choice, inventory=inventory)
     assert refused.rc != 0
     assert refused.changed() == {}
     assert words in " ".join(refused.output.split()), refused.output
-
-
-def test_another_size_of_ranges_is_refused(cluster: runner.Run, inventory: Path) -> None:
-    refused = runner.play("site", "-e", "cluster_pods_per_node=200", inventory=inventory)
-    assert refused.rc != 0
-    assert "data.cluster-pool-ipv4-mask-size is '24' and cannot become '23'" in " ".join(refused.output.split())
 
 
 # --- kube-proxy comes and goes on the live cluster
@@ -285,21 +313,61 @@ def process_of(node: str, pod: str) -> int:
     return int(told["info"]["pid"])
 
 
-def clients() -> ExitStack:
-    """Steady requests as the parts of a cluster make them: a node and a pod to a ClusterIP, a visitor to a LoadBalancer address and to a node's port."""
+@contextmanager
+def clients() -> Iterator[list[Felt]]:
+    """Steady requests: from a node and from a pod to a ClusterIP, from outside to a LoadBalancer address and to a node's port."""
     inside = kubectl("-n bare-metal-system get service probe -o jsonpath={.spec.clusterIP}")
-    public = kubectl(
-        "-n bare-metal-system get service probe-public -o jsonpath={.status.loadBalancer.ingress[0].ip}"
-    )
+    public = kubectl("-n bare-metal-system get service probe-public -o jsonpath={.status.loadBalancer.ingress[0].ip}")
     port = kubectl("-n trial get service server -o jsonpath={.spec.ports[0].nodePort}")
-    stack = ExitStack()
-    stack.felt = [  # type: ignore[attr-defined]
-        stack.enter_context(steady(f"{NAME}-{host}", url, pod=pod))
-        for host, url, pod in (
-            ("node1", f"http://{inside}/", 0),
-            ("node2", f"http://{inside}/", process_of("node2", "server")),
-            ("visitor", f"http://{public}/", 0),
-            ("visitor", f"http://{OCTETS}.1.31:{port}/healthz", 0),
-        )
-    ]
-    return stack
+    sources = (
+        ("node1", f"http://{inside}/", 0),
+        ("node2", f"http://{inside}/", process_of("node2", "server")),
+        ("visitor", f"http://{public}/", 0),
+        ("visitor", f"http://{OCTETS}.1.31:{port}/healthz", 0),
+    )
+    with ExitStack() as stack:
+        yield [stack.enter_context(steady(f"{NAME}-{host}", url, pod=pod)) for host, url, pod in sources]
+
+
+def switched(inventory: Path, mode: str, interrupted_at: int = 0) -> runner.Run:
+    """A run of ``site`` with another mode, under traffic; with a number of a task it is killed there first and run again."""
+    choice = ("-e", f"cluster_kube_proxy_mode={mode}")
+    with clients() as felt:
+        if interrupted_at:
+            killed = runner.play("site", *choice, inventory=inventory, kill_at_task=interrupted_at)
+            assert killed.rc != 0
+        run = runner.play("site", *choice, inventory=inventory)
+    assert run.rc == 0, run.output
+    for client in felt:
+        print(f"to {mode}{', killed and run again' if interrupted_at else ''}: {client}")
+    for client in felt:
+        assert client.asked > 100
+        assert client.longest_gap < LONGEST_GAP, str(client)
+    return run
+
+
+def number_of(run: runner.Run, words: str) -> int:
+    """Which task of a run has these words in its name, counted from 1: the last one."""
+    return max(number for number, name in enumerate(run.tasks, 1) if words in name)
+
+
+BESIDE, INSTEAD = dict.fromkeys(NODES, ("False", True)), dict.fromkeys(NODES, ("True", False))
+
+
+def test_kube_proxy_comes_back_and_goes_under_traffic(workload: str, inventory: Path) -> None:
+    """There and back in both modes; once each it is killed in the middle of its own steps."""
+    assert carriers() == INSTEAD
+    there = switched(inventory, "iptables")
+    assert carriers() == BESIDE
+    assert runner.play("site", "-e", "cluster_kube_proxy_mode=iptables", inventory=inventory).changed() == {}
+
+    back = switched(inventory, "none")
+    assert carriers() == INSTEAD
+    assert "daemonset.apps/kube-proxy" not in kubectl("-n kube-system get daemonset,configmap -o name")
+
+    switched(inventory, "nftables", number_of(there, "Apply Cilium's objects"))
+    assert carriers() == BESIDE
+
+    switched(inventory, "none", number_of(back, "Take kube-proxy's rules off this node"))
+    assert carriers() == INSTEAD
+    assert runner.play("site", inventory=inventory).changed() == {}
