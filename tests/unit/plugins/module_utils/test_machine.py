@@ -360,3 +360,30 @@ def test_a_host_is_managed_when_a_run_has_prepared_it(tmp_path: Path, names: lis
     assert core.is_managed(str(tmp_path)) is managed
     assert not core.is_managed(str(tmp_path / "none"))
     assert not core.is_managed("")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "mode", "agent", "awaits"),
+    [
+        ("cilium", "nftables", True, True),
+        ("cilium", "iptables", True, True),
+        # An agent that cannot be asked may carry the Services.
+        ("cilium", "nftables", None, True),
+        ("cilium", "nftables", False, False),
+        ("cilium", "none", True, False),
+        ("cilium", "", True, False),
+        ("calico", "nftables", True, False),
+        ("", "nftables", True, False),
+    ],
+)
+def test_kube_proxy_is_awaited_where_an_agent_carries_the_services(
+    monkeypatch: pytest.MonkeyPatch, plugin: str, mode: str, agent: bool | None, awaits: bool
+) -> None:
+    monkeypatch.setattr(core._live_cluster, "observe", lambda: {"network_plugin": plugin})
+    monkeypatch.setattr(core._cilium, "replaces_kube_proxy", lambda: agent)
+    wanted = {"kube_proxy_mode": mode} if mode else {"domain": "cluster.local"}
+    assert core.observe_live_cluster(wanted)["awaits_kube_proxy"] is awaits
+
+
+def test_who_asks_for_nothing_of_a_live_cluster_is_told_nothing() -> None:
+    assert core.observe_live_cluster({}) == {"live_cluster": {}, "awaits_kube_proxy": False}
