@@ -371,3 +371,19 @@ def test_kube_proxy_comes_back_and_goes_under_traffic(workload: str, inventory: 
     switched(inventory, "none", number_of(back, "Take kube-proxy's rules off this node"))
     assert carriers() == INSTEAD
     assert runner.play("site", inventory=inventory).changed() == {}
+
+
+def test_encapsulation_changes_in_a_window(workload: str, inventory: Path) -> None:
+    """Waived, for pods of different nodes are cut off from each other meanwhile; afterwards everything is as proven as before."""
+    waiver = {"live_encapsulation": "a maintenance window"}
+    words = ("-e", json.dumps({"cluster_encapsulation": "vxlan", "os_prep_waivers": waiver}))
+    with steady(f"{NAME}-node1", f"http://{workload}:8080/healthz", pod=process_of("node1", "friend")) as felt:
+        run = runner.play("site", *words, inventory=inventory)
+    print(f"to VXLAN: {felt}")
+    assert run.rc == 0, run.output
+    assert felt.lost < felt.asked
+    for name in NODES:
+        assert "vxlan" in on(name, "ip -d link show cilium_vxlan")
+    friend = f"http://{workload}:8080/healthz"
+    assert becomes(lambda: reached("friend", friend))
+    assert runner.play("site", *words, inventory=inventory).changed() == {}
