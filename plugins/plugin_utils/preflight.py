@@ -39,6 +39,7 @@ HOST_CHECKS = (
     "hostname",
     "hostname_resolves",
     "kernel",
+    "live_api_endpoint",
     "live_block_size",
     "live_domain",
     "live_encapsulation",
