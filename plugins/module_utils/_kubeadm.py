@@ -33,7 +33,8 @@ INIT_PHASES = (
     "mark-control-plane",
     "bootstrap-token",
     "kubelet-finalize",
-    "addon",
+    "addon/coredns",
+    "addon/kube-proxy",
     "show-join-command",
 )
 JOIN_PHASES = (
@@ -94,16 +95,19 @@ OBJECTS: dict[str, tuple[ApiObject, ...]] = {
         ApiObject("v1", "ConfigMap", "cluster-info", "kube-public", "kubeconfig"),
         *_role_and_binding("kubeadm:bootstrap-signer-clusterinfo", "kube-public"),
     ),
-    "addon": (
+    # Apart: kubeadm does not make CoreDNS's part anew beside a release that it does not know.
+    "addon/coredns": (
         ApiObject("v1", "ConfigMap", "coredns", "kube-system", "Corefile"),
         ApiObject("apps/v1", "Deployment", "coredns", "kube-system"),
         ApiObject("v1", "Service", "kube-dns", "kube-system"),
+    ),
+    "addon/kube-proxy": (
         ApiObject("v1", "ConfigMap", "kube-proxy", "kube-system", "config.conf"),
         ApiObject("apps/v1", "DaemonSet", "kube-proxy", "kube-system"),
     ),
 }
 CLUSTER_CONFIGURATION = OBJECTS["upload-config"][1]
-KUBE_PROXY = OBJECTS["addon"][3]
+KUBE_PROXY = OBJECTS["addon/kube-proxy"][0]
 RESTARTED = "bare-metal.kubernetes/restarted-at"
 
 

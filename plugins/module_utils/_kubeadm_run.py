@@ -378,7 +378,7 @@ def _stored(request: Request, path: str) -> list[Change]:
     """What the API keeps of the cluster's settings: kubeadm's configuration and kube-proxy's."""
     migrated = kubeadm("config", "migrate", f"--old-config={path}", "--new-config=/dev/stdout", timeout=60).stdout
     wanted = {core.CLUSTER_CONFIGURATION: ("configuration", core.cluster_configuration_text(migrated))}
-    if core.KUBE_PROXY in core.expected_objects(request.documents)["addon"]:
+    if core.KUBE_PROXY in core.expected_objects(request.documents)["addon/kube-proxy"]:
         printed = kubeadm(
             "init", "phase", "addon", "kube-proxy", f"--config={path}", "--print-manifest", timeout=60
         ).stdout

@@ -278,8 +278,8 @@ def test_objects_that_are_missing(api: tuple[KubeApi, Server], answers: dict[str
     answers["/apis/apps/v1/namespaces/kube-system/deployments/coredns"] = (200, {})
     answers["/api/v1/namespaces/kube-system/services/kube-dns"] = (200, {})
     answers["/api/v1/namespaces/kube-system/configmaps/kube-proxy"] = (200, {"data": {"config.conf": ""}})
-    found = look.missing_objects(api[0], {"addon": expected["addon"]})
-    assert found == {"addon": ["ConfigMap kube-system/kube-proxy", "DaemonSet kube-system/kube-proxy"]}
+    found = look.missing_objects(api[0], {"addon/kube-proxy": expected["addon/kube-proxy"]})
+    assert found == {"addon/kube-proxy": ["ConfigMap kube-system/kube-proxy", "DaemonSet kube-system/kube-proxy"]}
 
 
 def test_an_api_that_does_not_let_us_ask(api: tuple[KubeApi, Server], answers: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ WHOLE = core.NodeState(
     registered=True,
     marked=True,
 )
-EVERY_OBJECT_PHASE = ["upload-config", "mark-control-plane", "bootstrap-token", "addon"]
+EVERY_OBJECT_PHASE = ["upload-config", "mark-control-plane", "bootstrap-token", "addon/coredns", "addon/kube-proxy"]
 
 
 def state(**changes: Any) -> core.NodeState:
@@ -63,7 +63,8 @@ INIT: list[tuple[str, core.NodeState, dict[str, list[str]] | None, list[str]]] =
             "mark-control-plane",
             "bootstrap-token",
             "kubelet-finalize",
-            "addon",
+            "addon/coredns",
+            "addon/kube-proxy",
         ],
     ),
     (
@@ -80,7 +81,8 @@ INIT: list[tuple[str, core.NodeState, dict[str, list[str]] | None, list[str]]] =
             "mark-control-plane",
             "bootstrap-token",
             "kubelet-finalize",
-            "addon",
+            "addon/coredns",
+            "addon/kube-proxy",
         ],
     ),
     (
@@ -95,19 +97,26 @@ INIT: list[tuple[str, core.NodeState, dict[str, list[str]] | None, list[str]]] =
             marked=None,
         ),
         None,
-        ["control-plane", "kubelet-start", "wait-control-plane", *EVERY_OBJECT_PHASE[:3], "kubelet-finalize", "addon"],
+        [
+            "control-plane",
+            "kubelet-start",
+            "wait-control-plane",
+            *EVERY_OBJECT_PHASE[:3],
+            "kubelet-finalize",
+            *EVERY_OBJECT_PHASE[3:],
+        ],
     ),
     (
         "killed while waiting: the kubelet runs, the API is not ready",
         state(ready=False, registered=None, marked=None, kubelet_rotates=False),
         None,
-        ["control-plane", "wait-control-plane", *EVERY_OBJECT_PHASE[:3], "kubelet-finalize", "addon"],
+        ["control-plane", "wait-control-plane", *EVERY_OBJECT_PHASE[:3], "kubelet-finalize", *EVERY_OBJECT_PHASE[3:]],
     ),
     (
         "killed before the admin had rights",
         state(marked=None, kubelet_rotates=False),
         None,
-        [*EVERY_OBJECT_PHASE[:3], "kubelet-finalize", "addon"],
+        [*EVERY_OBJECT_PHASE[:3], "kubelet-finalize", *EVERY_OBJECT_PHASE[3:]],
     ),
     (
         "killed after the kubeadm ConfigMap",
@@ -115,22 +124,25 @@ INIT: list[tuple[str, core.NodeState, dict[str, list[str]] | None, list[str]]] =
         {
             "upload-config": ["ConfigMap kube-system/kubelet-config"],
             "bootstrap-token": ["ConfigMap kube-public/cluster-info"],
-            "addon": ["x"],
+            "addon/coredns": ["x"],
+            "addon/kube-proxy": ["x"],
         },
         EVERY_OBJECT_PHASE,
     ),
-    ("killed before the add-ons", WHOLE, {"addon": ["Deployment kube-system/coredns"]}, ["addon"]),
+    ("killed before the add-ons", WHOLE, {"addon/coredns": ["Deployment kube-system/coredns"]}, ["addon/coredns"]),
+    # kubeadm would refuse to make CoreDNS's part anew where the release is none that it knows.
+    ("kube-proxy comes back", WHOLE, {"addon/kube-proxy": ["DaemonSet kube-system/kube-proxy"]}, ["addon/kube-proxy"]),
     (
         "killed before finalize",
         state(kubelet_rotates=False),
-        {"addon": ["DaemonSet kube-system/kube-proxy"]},
-        ["kubelet-finalize", "addon"],
+        {"addon/kube-proxy": ["DaemonSet kube-system/kube-proxy"]},
+        ["kubelet-finalize", "addon/kube-proxy"],
     ),
     (
         "kubelet stopped",
         state(kubelet_active=False, ready=False, registered=None, marked=None),
         None,
-        ["control-plane", "kubelet-start", "wait-control-plane", *EVERY_OBJECT_PHASE[:3], "addon"],
+        ["control-plane", "kubelet-start", "wait-control-plane", *EVERY_OBJECT_PHASE],
     ),
 ]
 
@@ -238,7 +250,7 @@ def test_skipped_phases_are_the_others_and_never_our_own_steps() -> None:
     steps = core.plan_init(state(kubelet_rotates=False), {})
     assert core.skipped(steps, core.INIT_PHASES) == (
         "preflight,certs,kubeconfig,etcd,control-plane,kubelet-start,wait-control-plane,upload-config,upload-certs,"
-        "mark-control-plane,bootstrap-token,addon,show-join-command"
+        "mark-control-plane,bootstrap-token,addon/coredns,addon/kube-proxy,show-join-command"
     )
     assert core.phases_of([core.Step(core.START_KUBELET, ""), core.Step("preflight", "")]) == ["preflight"]
 
@@ -253,7 +265,8 @@ def test_skipped_phases_are_the_others_and_never_our_own_steps() -> None:
 )
 def test_disabled_addons_are_not_expected(document: dict[str, Any], gone: set[str]) -> None:
     found = core.expected_objects([{"kind": "ClusterConfiguration", **document}])
-    assert {one.name for one in core.OBJECTS["addon"]} - {one.name for one in found["addon"]} == gone
+    both = ("addon/coredns", "addon/kube-proxy")
+    assert {one.name for phase in both for one in set(core.OBJECTS[phase]) - set(found[phase])} == gone
 
 
 def test_config_text_is_yaml_documents() -> None:

@@ -185,11 +185,12 @@ def test_init_runs_the_phases_that_are_left(kubeadm: Kubeadm, monkeypatch: pytes
         True,
         True,
     )
-    seen: list[dict[str, list[str]]] = [{"addon": ["Deployment kube-system/coredns"]}, {}]
+    seen: list[dict[str, list[str]]] = [{"addon/coredns": ["Deployment kube-system/coredns"]}, {}]
     monkeypatch.setattr(shell, "observe", lambda _request, objects: (whole, seen.pop(0) if objects else None))
     outcome = shell.initialise(shell.Request(INIT))
-    assert outcome.steps == ("addon: not in the API: Deployment kube-system/coredns",)
-    assert "--skip-token-print" in kubeadm.calls[0] and "addon" not in kubeadm.calls[0][-1].split(",")
+    assert outcome.steps == ("addon/coredns: not in the API: Deployment kube-system/coredns",)
+    assert "--skip-token-print" in kubeadm.calls[0] and "addon/coredns" not in kubeadm.calls[0][-1].split(",")
+    assert "addon/kube-proxy" in kubeadm.calls[0][-1].split(",")
 
 
 def test_what_the_documents_say_of_the_node() -> None:
