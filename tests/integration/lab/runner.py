@@ -59,13 +59,14 @@ def play(
     playbook: str,
     *arguments: str,
     inventory: Path | str = INVENTORY,
-    kill_at_task: int = 0,
+    kill_at_task: int | str = 0,
     seconds: float = 1500,
     watch: Callable[[int], None] | None = None,
 ) -> Run:
     """Run ``bare_metal.kubernetes.<playbook>``.
 
-    :param kill_at_task: kill the run (SIGKILL, all its processes) as soon as it begins this task, counted from 1; 0 lets it end.
+    :param kill_at_task: kill the run (SIGKILL, all its processes) as soon as it begins this task, counted from 1, or one with these words in its
+        name; 0 lets it end.
     :param seconds: limit for the whole run; it is killed then and the test fails.
     :param watch: called again and again with the number of tasks begun, in a thread, while the run lasts.
     """
@@ -93,7 +94,7 @@ def play(
             lines.append(line)
             if TASK.match(line):
                 begun += 1
-                if begun == kill_at_task:
+                if begun == kill_at_task or (isinstance(kill_at_task, str) and kill_at_task in line):
                     _kill(process)
                     break
         rc = process.wait(timeout=60)
