@@ -22,6 +22,8 @@ WAIVED = "waived"
 LEVELS = (ERROR, WARNING, WAIVED)
 # What one host's machine can be found wanting in.
 HOST_CHECKS = (
+    "announced_address",
+    "announcing_source",
     "architecture",
     "cgroup",
     "container_runtime",
