@@ -29,6 +29,16 @@ def test_nodes_that_go_back(hostvars: dict[str, Any], expected: list[str]) -> No
     ("hostvars", "expected"),
     [
         ({"a": {"told": {"kube_proxy": ["a process"]}}, "b": {"told": {"kube_proxy": []}}}, ["a"]),
+        # One agent does not carry the Services: kube-proxy stays for all.
+        (
+            {
+                "a": {"told": {"kube_proxy": ["a process"]}},
+                "b": {"told": {"failed": True, "kube_proxy": ["a process"]}},
+            },
+            ["!all"],
+        ),
+        # A node that is down does not hold the others up.
+        ({"a": {"told": {"kube_proxy": ["a process"]}}, "b": {"told": {"unreachable": True}}, "c": {}}, ["a"]),
         ({"a": {"told": {"skipped": True}}, "b": {"told": None}, "c": {"other": {"kube_proxy": ["x"]}}}, ["!all"]),
         ({}, ["!all"]),
     ],
