@@ -25,7 +25,8 @@ def kube_proxy_awaited(hosts: Iterable[str], hostvars: Hostvars) -> list[str]:
 def kube_proxy_left(hosts: Iterable[str], hostvars: Hostvars, name: str) -> list[str]:
     """Nodes on which the result of ``cilium_status``, registered as ``name``, has something of kube-proxy's.
 
-    None at all while one node has failed to show that its agent carries the Services: kube-proxy serves all nodes or none. A node that was not reached says nothing.
+    None at all while one node has failed to show that its agent carries the Services: kube-proxy serves all nodes or none. A node that was not reached says
+    nothing.
     """
     results = {host: hostvars[host].get(name) or {} for host in dict.fromkeys(hosts) if host in hostvars}
     if any(result.get("failed") for result in results.values()):
