@@ -201,6 +201,7 @@ def test_the_agent_has_the_sizes_that_the_density_asks_for(cluster: runner.Run) 
     told = kubectl(f"-n kube-system exec {pod} -c cilium-agent -- cilium-dbg status --verbose")
     assert re.search(r"KubeProxyReplacement: +True", told), told
     assert "TCP connection tracking       262144" in told, told
+    assert re.search(r"Hubble: +Ok", told), told
 
 
 def test_the_second_run_changes_nothing(cluster: runner.Run, inventory: Path) -> None:
