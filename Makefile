@@ -112,6 +112,12 @@ density: lab-machines ## 500 real pods on one worker of a lab of its own; the re
 scale: lab-machines ## 1,860 and 23,250 pods on simulated nodes of a real control plane; the reports are in build/ (half an hour)
 	pytest tests/integration/lab/test_u_scale.py -m density $(PYTEST_ARGS)
 
+.PHONY: bench
+bench: lab-machines ## What `site` costs: by role on the lab, then the controller's part with 2 to 1,000 workers (hours); docs/performance.md
+	python tests/bench/site_run.py
+	python tests/bench/controller.py record
+	python tests/bench/controller.py replay
+
 # --- releases
 
 .PHONY: build
