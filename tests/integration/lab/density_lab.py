@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 from . import own_lab, runner
 
 BUILD = runner.ROOT / "build"
+#: name and network of the small lab: one after the other, the scenarios of density have the same
+PLACE = ("labdense", "10.238")
 KUBECTL = own_lab.KUBECTL
 REMARK = "The machines are containers that share two cores, one kernel and one disk: latencies are the machine's, not the software's."
 # Two cores for everything: how long it takes says nothing, that it comes to an end and leaves room does.
@@ -56,12 +59,28 @@ class SmallLab:
 
     @contextmanager
     def cluster(self, directory: Path) -> Iterator[Path]:
-        """The machines and the cluster; gone afterwards. Gives the inventory."""
-        inventory = self.write(directory)
-        with own_lab.standing(inventory):
-            made = runner.play("site", inventory=inventory)
-            assert made.rc == 0, made.output[-8000:]
-            yield inventory
+        """The machines and the cluster; gone afterwards. Gives the inventory.
+
+        With DENSITY_LAB=<directory> in the environment the inventory is written there and the machines stay, for the next scenario of density;
+        `ansible-playbook -i <directory> molecule/default/destroy.yml` takes them away.
+        """
+        kept = os.environ.get("DENSITY_LAB")
+        if not kept:
+            inventory = self.write(directory)
+            with own_lab.standing(inventory):
+                yield self._made(inventory)
+            return
+        inventory = Path(kept)
+        if not (inventory / "hosts.yml").exists():
+            inventory.mkdir(parents=True, exist_ok=True)
+            self.write(inventory)
+        own_lab.machines(inventory, "create")
+        yield self._made(inventory)
+
+    def _made(self, inventory: Path) -> Path:
+        made = runner.play("site", "-e", json.dumps(dict(self.variables)), inventory=inventory)
+        assert made.rc == 0, made.output[-8000:]
+        return inventory
 
 
 def benchmark(

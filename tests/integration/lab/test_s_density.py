@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.density]
 PLACES = 500
 # Fewer on a machine that has no half hour for it; the node is made for 500 all the same.
 PODS = int(os.environ.get("DENSITY_PODS", str(PLACES)))
-LAB = density_lab.SmallLab("labdense", "10.238", {}, {"cluster_pods_per_node": PLACES})
+LAB = density_lab.SmallLab(*density_lab.PLACE, {}, {"cluster_pods_per_node": PLACES})
 # One worker is the whole pool: nothing is left after its loss.
 OFF: dict[str, Any] = dict.fromkeys((*density_lab.LATENCIES, "n_plus_1"))
 on = LAB.on
