@@ -28,6 +28,8 @@ from dataclasses import dataclass
 #: an address that somebody took away (a network manager that was restarted) is back after so many seconds
 ASSERT_SECONDS = 10.0
 IP_TIMEOUT_SECONDS = 5.0
+#: what ip says of an address that is not there, by its age
+ABSENT = ("Cannot assign requested address", "Address not found")
 # A status line is some 20 bytes long.
 MOST_BYTES = 4096
 
@@ -123,7 +125,7 @@ def change(verb: str, place: str) -> str:
         )
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
-    absent = verb == "del" and "Cannot assign requested address" in done.stderr
+    absent = verb == "del" and any(words in done.stderr for words in ABSENT)
     return "" if done.returncode == 0 or absent else done.stderr.strip()
 
 

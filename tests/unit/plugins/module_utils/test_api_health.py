@@ -93,6 +93,23 @@ def test_the_calls_of_ip(verb: str, place: str, argv: list[str]) -> None:
     assert health.address_argv(verb, place) == argv
 
 
+@pytest.mark.parametrize(
+    ("verb", "said", "wrong"),
+    [
+        ("del", "Error: ipv4: Address not found.\n", ""),
+        ("del", "RTNETLINK answers: Cannot assign requested address\n", ""),
+        ("del", "RTNETLINK answers: Operation not permitted\n", "RTNETLINK answers: Operation not permitted"),
+        ("replace", "Error: ipv4: Address not found.\n", "Error: ipv4: Address not found."),
+    ],
+)
+def test_an_address_that_is_gone_already_is_no_trouble(
+    verb: str, said: str, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = subprocess.CompletedProcess([], 2, "", said)
+    monkeypatch.setattr(health.subprocess, "run", lambda *_argv, **_more: done)
+    assert health.change(verb, "198.18.7.1/32@lo") == wrong
+
+
 # --- the question, to real servers
 
 
