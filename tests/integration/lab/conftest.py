@@ -22,7 +22,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.lab)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
+def _machines(request: pytest.FixtureRequest) -> None:
+    """Scenarios have the shipped lab's machines, but for those that make a lab of their own (marker ``own_lab``)."""
+    if not request.node.get_closest_marker("own_lab"):
+        request.getfixturevalue("lab_machines")
+
+
+@pytest.fixture(scope="session")
 def lab_machines() -> None:
     """The lab's machines and routers, as `make lab-machines` makes them."""
     argv = ["ansible-playbook", "-i", str(runner.INVENTORY), "molecule/default/create.yml"]

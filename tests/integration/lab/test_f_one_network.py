@@ -20,7 +20,7 @@ import pytest
 from . import own_lab, runner
 from .own_lab import podman, standing, write_inventory
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.own_lab]
 
 NAME, OCTETS = "labone", "10.242"
 ADDRESS, PORT = f"{OCTETS}.1.100", 8443

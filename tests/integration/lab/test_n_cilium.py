@@ -17,7 +17,7 @@ from . import own_lab, runner
 from .own_lab import becomes, standing, write_inventory
 from .traffic import Felt, steady
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.network]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.own_lab, pytest.mark.network]
 
 NAME, OCTETS = "labcil", "10.79"
 NODES = {"plane1": {"rack1": 11}, "node1": {"rack1": 31}, "node2": {"rack2": 31}}

@@ -18,7 +18,7 @@ from . import own_lab, runner
 from .own_lab import KUBECTL, becomes, podman, standing, write_inventory
 from .traffic import steady_from
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.network]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.own_lab, pytest.mark.network]
 
 NAME, OCTETS, PREFIX = "labdual", "10.237", "fd77:237:0"
 NODES = {"plane1": ("rack1", 11), "node1": ("rack1", 31), "node2": ("rack2", 31)}
@@ -126,11 +126,6 @@ class Built:
     def second(self) -> str:
         """What rows of the second family end with; empty in a cluster of one."""
         return f" IPv{self.families[1]}" if len(self.families) > 1 else ""
-
-
-@pytest.fixture(scope="session", autouse=True)
-def lab_machines() -> None:
-    """The first lab is not asked for anything here."""
 
 
 @pytest.fixture(scope="module", params=[[4, 6], [6]], ids=["dual", "ipv6"])

@@ -23,7 +23,7 @@ import yaml
 from . import runner
 from .api_traffic import Client, Felt, clients
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.network]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.own_lab, pytest.mark.network]
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "inventories" / "lab" / "group_vars"
@@ -199,11 +199,10 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def shipped() -> Iterator[Scene]:
+def shipped(standing: None) -> Iterator[Scene]:
     """The lab that all share, asked by a worker through its own HAProxy."""
     planes = {"cp1": "10.77.1.11", "cp2": "10.77.2.11", "cp3": "10.77.1.12"}
     made = Scene("local", "bmk", runner.INVENTORY, planes, "bmk-worker1", "127.0.0.1", 7443)
-    assert runner.play("site").rc == 0
     try:
         yield made
     finally:

@@ -19,7 +19,7 @@ from . import own_lab, runner
 from .own_lab import podman, standing, write_inventory
 from .traffic import Felt, steady
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.network]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.own_lab, pytest.mark.network]
 
 NAME, OCTETS = "labmetal", "10.241"
 WORKERS = {"worker1": 31, "worker2": 32}
@@ -72,11 +72,6 @@ TAKE_POOLS = (
 #: machine that runs all nodes has two cores.
 LONGEST_GAP = {"metallb_bgp": 12.0, "metallb_l2": 12.0}
 LONGEST_GAP_OF_A_MOVE = 2.0
-
-
-@pytest.fixture(scope="session", autouse=True)
-def lab_machines() -> None:
-    """The first lab is not asked for anything here."""
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import pytest
 from . import density_lab, runner
 from .density_lab import KUBECTL
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.density]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.own_lab, pytest.mark.density]
 
 PLACES = 500
 # Fewer on a machine that has no half hour for it; the node is made for 500 all the same.
@@ -28,11 +28,6 @@ LAB = density_lab.SmallLab(*density_lab.PLACE, {}, {"cluster_pods_per_node": PLA
 # One worker is the whole pool: nothing is left after its loss.
 OFF: dict[str, Any] = dict.fromkeys((*density_lab.LATENCIES, "n_plus_1"))
 on = LAB.on
-
-
-@pytest.fixture(scope="session")
-def lab_machines() -> None:
-    """None of the shipped lab's: this one is its own."""
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import densi
 from . import density_lab, runner, simulation
 from .density_lab import KUBECTL
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.density]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.own_lab, pytest.mark.density]
 
 PLACES, SHARE = 500, 0.93
 # Fewer on a machine that has no half hour for it.
@@ -46,11 +46,6 @@ LAB = density_lab.SmallLab(
     {"cluster_pods_per_node": PLACES},
 )
 OFF: dict[str, Any] = dict.fromkeys(density_lab.LATENCIES)
-
-
-@pytest.fixture(scope="session")
-def lab_machines() -> None:
-    """None of the shipped lab's: this one is its own."""
 
 
 @pytest.fixture(scope="module")
