@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._atomic import write_atomic
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.interpreter import NodeAction
 
 
 def pointed_at(kubeconfig: str, server: str) -> str:
@@ -31,7 +31,7 @@ def differs(path: Path, text: str) -> bool:
     return not path.is_file() or path.read_text(encoding="utf-8") != text or path.stat().st_mode & 0o077 != 0
 
 
-class ActionModule(ActionBase):
+class ActionModule(NodeAction):
     """Read on the target, write here; the content is in no result."""
 
     _VALID_ARGS = frozenset({"path", "server", "src"})

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.interpreter import NodeAction
 
 
-class ActionModule(ActionBase):
+class ActionModule(NodeAction):
     """Look the token up by the name of its result, then run the module; its failures stay readable because the task needs no ``no_log``."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

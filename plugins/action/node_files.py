@@ -12,8 +12,9 @@ import typing as t
 
 import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
+
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.interpreter import NodeAction
 
 MODULE = "bare_metal.kubernetes.node_files"
 SOURCES = ("content", "template", "data")
@@ -35,7 +36,7 @@ def dump(data: t.Any, style: str | None) -> str:
     return yaml.safe_dump_all(plain, explicit_start=True, **options)
 
 
-class ActionModule(ActionBase):
+class ActionModule(NodeAction):
     """Render on the controller, then one module call on the target."""
 
     TRANSFERS_FILES = False

@@ -9,15 +9,15 @@ import datetime
 import typing as t
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import pki
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.interpreter import NodeAction
 
 FACTS_MODULE = "bare_metal.kubernetes.pki_facts"
 INSTALL_MODULE = "bare_metal.kubernetes.pki_install"
 
 
-class ActionModule(ActionBase):
+class ActionModule(NodeAction):
     """Survey all hosts' facts; refuse, or return what every host may take from."""
 
     TRANSFERS_FILES = False

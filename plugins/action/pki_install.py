@@ -9,16 +9,16 @@ import datetime
 import typing as t
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._pki_files import ETCD_USER
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import pki
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.interpreter import NodeAction
 
 MODULE = "bare_metal.kubernetes.pki_install"
 HEADER = "certificates and keys"
 
 
-class ActionModule(ActionBase):
+class ActionModule(NodeAction):
     """Plan from the facts; nothing to do means no connection."""
 
     TRANSFERS_FILES = False

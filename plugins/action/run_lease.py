@@ -9,14 +9,13 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _lease as core
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.interpreter import NodeAction
 
 MODULE = "bare_metal.kubernetes.run_lease"
 
 
-class ActionModule(ActionBase):
+class ActionModule(NodeAction):
     """Ask once; when another run has the lease and is found gone (or alive) here, ask again with that."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

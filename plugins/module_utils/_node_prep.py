@@ -284,10 +284,11 @@ def observe_swap_units() -> tuple[str, ...]:
     """Return the units that make swap and are not masked. Those that are made from fstab are left out: they go with their line."""
     try:
         listed = run(
-            ["systemctl", "list-units", "--type=swap", "--all", "--plain", "--no-legend", "--no-pager"], timeout=30
+            ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--no-pager", "*.swap"], timeout=30
         ).stdout
+        # By pattern, not by --type: systemd then finds out the state of these files only, not of every unit's (half a second of a core).
         files = run(
-            ["systemctl", "list-unit-files", "--type=swap", "--plain", "--no-legend", "--no-pager"], timeout=30
+            ["systemctl", "list-unit-files", "--plain", "--no-legend", "--no-pager", "*.swap"], timeout=30, check=False
         ).stdout
         names = {
             line.split()[0]

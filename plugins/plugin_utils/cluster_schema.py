@@ -512,6 +512,9 @@ FORMS: Mapping[str, Form] = {
     "cluster_lease_seconds": between(
         60, 86400, "a lease shorter than a minute runs out inside a run, one over a day outlives it"
     ),
+    "cluster_interpreter_seconds": between(
+        10, 3600, "the tasks of a run on one host are seconds to minutes apart, and memory is held meanwhile", also=(0,)
+    ),
     "container_runtime_registry_mirrors": Form(_mirrors),
     "os_prep_time_servers[]": Form(_address_or_name),
     "bundle_debian_mirror": Form(_url),

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import resolve_cache_dir
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_store import BlobStore
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.interpreter import NodeAction
 
 display = Display()
 
@@ -30,7 +30,7 @@ def without(entries: Any, option: str, extras: Iterable[str]) -> list[dict[str, 
     return [{key: value for key, value in entry.items() if key not in dropped} for entry in entries]
 
 
-class PushAction(ActionBase):
+class PushAction(NodeAction):
     """What the actions of ``node_artifacts`` and ``node_images`` share."""
 
     _supports_check_mode = True

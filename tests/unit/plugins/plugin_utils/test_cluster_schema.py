@@ -152,6 +152,7 @@ def test_inside_lists_and_dictionaries() -> None:
         ("cluster_bundle_registry", "str", "10.0.0.1:5000", "http or https"),
         ("cluster_node_ip", "str", "node1", "not an IPv4 or IPv6"),
         ("cluster_lease_seconds", "int", 5, "shorter than a minute"),
+        ("cluster_interpreter_seconds", "int", 5, "seconds to minutes apart"),
         ("api_endpoint_vrrp_router_id", "int", 256, "8 bits"),
         (
             "container_runtime_registry_mirrors",
