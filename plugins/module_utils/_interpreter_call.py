@@ -71,5 +71,5 @@ def main(digest: str, request: t.Mapping[str, t.Any]) -> None:
     connection = connect(place(digest) + ".sock")
     if connection is None:
         sys.stdout.write(ABSENT)
-        sys.exit(0)
-    sys.exit(ask(connection, request))
+        raise SystemExit(0)
+    raise SystemExit(ask(connection, request))
