@@ -148,11 +148,6 @@ def test_the_first_run_makes_a_whole_cluster(cluster: Built) -> None:
     assert ", 0 failed" in cluster.first.output
 
 
-def test_tasks_stay_within_the_budget(cluster: Built) -> None:
-    assert cluster.first.task_count("plane1") <= 40
-    assert max(cluster.first.task_count(name) for name in ("node1", "node2")) <= 20
-
-
 def test_verify_has_its_rows_for_each_family(cluster: Built, tmp_path: Path) -> None:
     found = rows(cluster, tmp_path / "rows.json")
     assert {row["result"] for row in found} == {"ok"}, [row for row in found if row["result"] != "ok"]
