@@ -14,10 +14,10 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import probe
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.calico import CalicoError
 
 
-def probe_objects(image: str, pools: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The objects of the probe workload of ``image`` (``name:tag``), with an address of each of ``pools``."""
+def probe_objects(image: str, pools: Sequence[Mapping[str, Any]], made_for: str = "") -> list[dict[str, Any]]:
+    """The objects of the probe workload of ``image`` (``name:tag``), with an address of each of ``pools``; see ``probe.objects``."""
     try:
-        return probe.objects(str(image), pools)
+        return probe.objects(str(image), pools, str(made_for))
     except CalicoError as error:
         raise AnsibleFilterError(f"probe_objects: {error}") from error
 

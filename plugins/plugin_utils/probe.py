@@ -28,6 +28,8 @@ POOL_ANNOTATION = "metallb.io/address-pool"
 LEAST_ADDRESSES = 8
 LONGEST_LABEL = 63
 LABELS = {"app.kubernetes.io/name": NAME}
+# Of the network, what a pod is given when it is made and keeps: another value makes the probe's pods anew, so they are what new pods are.
+MADE_FOR_ANNOTATION = "bare-metal.kubernetes/made-for"
 # Anybody but root; the image has no users of its own.
 NOBODY = 65534
 
@@ -130,8 +132,14 @@ def pool_services(pool: Mapping[str, Any]) -> list[Object]:
     return services
 
 
-def objects(image: str, pools: Sequence[Mapping[str, Any]]) -> list[Object]:
-    """The probe workload of ``image`` (``name:tag``), with an address of each of ``pools``."""
+def objects(image: str, pools: Sequence[Mapping[str, Any]], made_for: str = "") -> list[Object]:
+    """The probe workload of ``image`` (``name:tag``), with an address of each of ``pools``.
+
+    :param made_for: what pods take from the network when they are made (the size of their packets); its pods are made anew when that changes.
+    """
+    template: Object = {"labels": LABELS}
+    if made_for:
+        template["annotations"] = {MADE_FOR_ANNOTATION: made_for}
     level = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": level}},
@@ -142,7 +150,7 @@ def objects(image: str, pools: Sequence[Mapping[str, Any]]) -> list[Object]:
             "spec": {
                 "selector": {"matchLabels": LABELS},
                 "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%"}},
-                "template": {"metadata": {"labels": LABELS}, "spec": _pod(image)},
+                "template": {"metadata": template, "spec": _pod(image)},
             },
         },
         _service(NAME, "ClusterIP", {"ipFamilyPolicy": "PreferDualStack"}),

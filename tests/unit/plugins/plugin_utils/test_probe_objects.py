@@ -34,6 +34,19 @@ def test_without_pools_there_is_no_external_service() -> None:
     assert [name for kind, name in build() if kind == "Service"] == ["probe"]
 
 
+def test_pods_are_made_anew_when_what_they_were_made_for_changes() -> None:
+    """Calico and Cilium give a pod its MTU when it is made: a probe that stayed would tell of the former network."""
+    templates = [
+        next(obj for obj in probe.objects("echo:v1", [], made_for) if obj["kind"] == "DaemonSet")["spec"]["template"]
+        for made_for in ("", "none", "vxlan")
+    ]
+    assert [one["metadata"].get("annotations") for one in templates] == [
+        None,
+        {"bare-metal.kubernetes/made-for": "none"},
+        {"bare-metal.kubernetes/made-for": "vxlan"},
+    ]
+
+
 def test_services_find_the_pods() -> None:
     named = build(PUBLIC)
     labels = named["DaemonSet", "probe"]["spec"]["template"]["metadata"]["labels"]
