@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import node_addresses
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import bgp, firewall
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import bgp, firewall, node_local_dns
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import CLUSTER_GROUPS, NODE_GROUPS
 
 
@@ -33,6 +33,7 @@ def firewall_table(
     more = {
         "bgp_sessions": _sessions(values, host, nodes, groups, hostvars, addresses) if host in nodes else [],
         "typha_replicas": own.get("calico_typha_replicas", bgp.typha_replicas(len(nodes))),
+        "node_local_dns_here": host in nodes and node_local_dns.wanted_of(own),
         "node_port_range": flags.get("service-node-port-range") if isinstance(flags, Mapping) else None,
     }
     try:

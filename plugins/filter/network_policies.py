@@ -14,12 +14,16 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import netwo
 
 
 def network_policy_objects(
-    description: Mapping[str, Any], nodes: Iterable[str] = (), api: Iterable[str] = (), api_port: int = 6443
+    description: Mapping[str, Any],
+    nodes: Iterable[str] = (),
+    api: Iterable[str] = (),
+    api_port: int = 6443,
+    node_local_dns: bool = False,
 ) -> list[dict[str, Any]]:
     """Namespaces and policies of ``cluster_network_policies``."""
     around = network_policies.Surroundings(tuple(nodes), tuple(api), int(api_port))
     try:
-        return network_policies.objects(network_policies.read(description, around))
+        return network_policies.objects(network_policies.read(description, around), node_local_dns)
     except network_policies.PolicyError as error:
         raise AnsibleFilterError(f"bare_metal.kubernetes.network_policy_objects: {error}") from error
 

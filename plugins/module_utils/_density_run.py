@@ -19,6 +19,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _dens
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _density_plan as planning
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _density_read as reading
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _density_stages as stages
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _dns
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._density_watch import Watch
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api import KubeApi, KubeApiError, Object
 
@@ -264,7 +265,7 @@ class Run:
         dns = self._api.get("v1", "Service", "kube-dns", "kube-system")
         if dns:
             server, name = dns["spec"]["clusterIP"], f"canary.{namespace}.svc.{self._options.domain}"
-            asks["dns"] = lambda: canaries.resolve(server, name)
+            asks["dns"] = lambda: _dns.resolve(server, name)
         self._canaries = [canaries.Canary(name, ask) for name, ask in asks.items()]
         for canary in self._canaries:
             canary.start()

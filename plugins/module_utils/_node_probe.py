@@ -21,7 +21,7 @@ import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _bgp, _calico, _cilium, _node_firewall
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _bgp, _calico, _cilium, _dns, _node_firewall
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command import CommandError, run
 
 #: certificates on a node, as shell patterns; kubeconfigs carry theirs inside
@@ -297,6 +297,20 @@ def observe_routes(families: t.Sequence[int] = (4,)) -> Observation:
     except (CommandError, ValueError) as exc:
         return {"routes": [], "error": str(exc)}
     return {"routes": [asdict(route) for route in routes], "error": ""}
+
+
+def observe_dns_cache(server: str, name: str, timeout: float) -> Observation:
+    """Ask the DNS cache of this node for a name, a few times: ``{milliseconds, error}``."""
+    for number in range(1, TRIES + 1):
+        begun = time.monotonic()
+        try:
+            _dns.resolve(server, name, timeout)
+            return {"milliseconds": round((time.monotonic() - begun) * 1000, 1), "error": ""}
+        except OSError as exc:
+            said = str(exc) or type(exc).__name__
+        if number < TRIES:
+            time.sleep(PAUSE_SECONDS)
+    return {"milliseconds": None, "error": f"{server} does not answer for {name}: {said}"}
 
 
 def observe_firewall(text: str) -> Observation:

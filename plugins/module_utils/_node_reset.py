@@ -95,6 +95,8 @@ TABLE_FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}
 # What iptables-nft makes as soon as it is asked for something.
 IPTABLES_TABLES = ("filter", "mangle", "nat", "raw", "security")
 BIRD_PROTOCOL = "bird"
+# Where the DNS cache of a node listens, on its loopback (plugin_utils/node_local_dns.py).
+DNS_CACHE = "169.254.20.10"
 # kube-proxy in iptables mode sets it (pkg/proxy/iptables) and nobody takes it back: packets to 127.0.0.0/8 from outside would be let in.
 ROUTE_LOCALNET = "/proc/sys/net/ipv4/conf/all/route_localnet"
 PARAMETER_FILES = (
@@ -116,6 +118,7 @@ class Found:
     mounts: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ()
     interfaces: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
     filtered: tuple[str, ...] = ()
     nft_tables: tuple[str, ...] = ()
     chains: tuple[str, ...] = ()
@@ -138,6 +141,12 @@ def parse_mounts(text: str) -> list[str]:
     points = [line.split()[1].replace("\\040", " ") for line in text.splitlines() if line]
     ours = [p for p in points if p.startswith(MOUNT_ROOTS)]
     return sorted(set(ours), key=lambda p: (-p.count("/"), p))
+
+
+def parse_loopback(text: str) -> list[str]:
+    """Addresses of the loopback (``ip -j address show dev lo``) that are the cluster's: the DNS cache's."""
+    found = [info for link in json.loads(text or "[]") for info in link.get("addr_info") or []]
+    return [f"{info['local']}/{info['prefixlen']}" for info in found if info.get("local") == DNS_CACHE]
 
 
 def without_cluster_rules(saved: str) -> str:
@@ -167,6 +176,7 @@ def plan(found: Found) -> list[Step]:
     steps += [Step("unmount", point) for point in found.mounts]
     steps += [Step("delete namespace", name) for name in found.namespaces]
     steps += [Step("delete interface", name) for name in found.interfaces]
+    steps += [Step("delete address", address) for address in found.addresses]
     steps += [Step("delete filters", name) for name in found.filtered]
     steps += [Step("delete nft table", name) for name in found.nft_tables]
     steps += [Step("clear rules", command) for command in found.chains]
@@ -254,6 +264,7 @@ def observe(etcd_data_directory: str, state_dir: str, marked: t.Sequence[str]) -
             line.split()[0] for line in _said(["ip", "netns", "list"]).splitlines() if line.startswith("cni-")
         ),
         interfaces=tuple(link["ifname"] for link in links if INTERFACES.match(link["ifname"])),
+        addresses=tuple(parse_loopback(_said(["ip", "-json", "address", "show", "dev", "lo"]))),
         filtered=tuple(
             link["ifname"] for link in links if not INTERFACES.match(link["ifname"]) and _is_filtered(link["ifname"])
         ),
@@ -318,6 +329,7 @@ def act(step: Step, state_dir: str) -> None:
         "unmount": lambda: run(["umount", "--lazy", subject]),
         "delete namespace": lambda: run(["ip", "netns", "delete", subject]),
         "delete interface": lambda: run(["ip", "link", "delete", subject]),
+        "delete address": lambda: run(["ip", "address", "delete", subject, "dev", "lo"]),
         "delete filters": lambda: run(["tc", "qdisc", "delete", "dev", subject, "clsact"]),
         "delete nft table": lambda: run(["nft", "delete", "table", *subject.split()]),
         "clear rules": lambda: _clear_rules(subject),

@@ -71,6 +71,14 @@ options:
     description: The nftables table that this host should have, to be compared with what is live and with what the next boot loads. Empty asks nothing.
     type: str
     default: ''
+  dns_cache:
+    description: Address of this node's DNS cache, which is asked for O(dns_name); empty asks nothing.
+    type: str
+    default: ""
+  dns_name:
+    description: A name that the cluster's DNS knows.
+    type: str
+    default: kubernetes.default.svc.cluster.local
   speaker_url:
     description: URL of the metrics of MetalLB's speaker on this host, which say its BGP sessions; empty asks nothing.
     type: str
@@ -129,6 +137,8 @@ def main() -> None:
             "families": {"type": "list", "elements": "int", "choices": [4, 6], "default": [4]},
             "router": {"type": "bool", "default": False},
             "firewall": {"type": "str", "default": ""},
+            "dns_cache": {"type": "str", "default": ""},
+            "dns_name": {"type": "str", "default": "kubernetes.default.svc.cluster.local"},
             "speaker_url": {"type": "str", "default": ""},
             "announced_address": {"type": "str", "default": ""},
             "timeout_seconds": {"type": "float", "default": 5.0},
@@ -154,6 +164,10 @@ def main() -> None:
         observation["router"] = probe.observe_router(asked["families"])
     if asked["firewall"]:
         observation["firewall"] = probe.observe_firewall(asked["firewall"])
+    if asked["dns_cache"]:
+        observation["dns_cache"] = probe.observe_dns_cache(
+            asked["dns_cache"], asked["dns_name"], asked["timeout_seconds"]
+        )
     if asked["speaker_url"]:
         observation["speaker"] = probe.observe_speaker(asked["speaker_url"], asked["timeout_seconds"])
     if asked["announced_address"]:

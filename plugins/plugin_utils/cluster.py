@@ -28,6 +28,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     etcd_rules,
     firewall_rules,
     load_balancer_rules,
+    node_local_dns_rules,
     policy_rules,
     proxy_rules,
 )
@@ -50,6 +51,7 @@ RULES: Mapping[str, Rule] = {
     **endpoint_rules.RULES,
     **etcd_rules.RULES,
     **firewall_rules.RULES,
+    **node_local_dns_rules.RULES,
     **policy_rules.RULES,
     **proxy_rules.RULES,
     **load_balancer_rules.RULES,

@@ -52,6 +52,7 @@ HOST_VARIABLES = frozenset(
         "cluster_no_proxy",
         "cluster_node_ip",
         "cluster_node_labels",
+        "cluster_node_local_dns",
         "cluster_node_second_ip",
         "cluster_node_taints",
         "cluster_pods_per_node",

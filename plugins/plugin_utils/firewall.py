@@ -142,6 +142,24 @@ PORTS: tuple[Port, ...] = (
         "RFC 5881, RFC 5883: the announcing session (cluster_api_endpoint_mode: bgp_anycast), which the control plane opens",
     ),
     Port(
+        "node-local dns",
+        "node",
+        "tcp+udp",
+        ("53",),
+        ("pods",),
+        "node_local_dns",
+        "pods ask the DNS cache of their node, at a link-local address",
+    ),
+    Port(
+        "node-local dns metrics",
+        "node",
+        "tcp",
+        ("9253",),
+        ("nodes", "pods", "scrapers"),
+        "node_local_dns",
+        "the DNS cache's metrics for monitoring, in pods or outside",
+    ),
+    Port(
         "registry",
         "any",
         "tcp",
@@ -235,6 +253,7 @@ def features(values: Mapping[str, Any]) -> frozenset[str]:
         # Only FRR has BFD, MetalLB's native speaker refuses it.
         "metallb_bfd": balancer == "metallb_bgp" and bool(values.get("load_balancer_bfd")),
         "registry": bool(values.get("registry_here")),
+        "node_local_dns": bool(values.get("node_local_dns_here")),
     }
     return frozenset(name for name, present in found.items() if present)
 
@@ -428,7 +447,7 @@ def from_inventory(
     """The cluster as one of its hosts sees it.
 
     :param values: the host's variables, by their names without ``cluster_`` (``firewall_admin_cidrs``, ``network_plugin``, ...), ``ssh_port``,
-        ``bgp_sessions`` (addresses), ``typha_replicas``, ``node_port_range``.
+        ``bgp_sessions`` (addresses), ``typha_replicas``, ``node_port_range``, ``node_local_dns_here``.
     :param groups: the inventory's groups with all their hosts.
     :param node_addresses: addresses by host, one of each family, of all hosts of the cluster.
     """

@@ -19,6 +19,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import node_local_dns
+
 Object = dict[str, Any]
 
 OWNER = "network-policies"
@@ -297,8 +299,11 @@ def _ends(flow: Flow, described: frozenset[str]) -> Iterator[Object]:
             yield _policy(inside.namespace, _name(direction.lower(), spec), spec)
 
 
-def objects(described: Sequence[Described]) -> list[Object]:
-    """The namespaces and their policies, every policy once, in a stable order."""
+def objects(described: Sequence[Described], cached_dns: bool = False) -> list[Object]:
+    """The namespaces and their policies, every policy once, in a stable order.
+
+    :param cached_dns: some nodes have a DNS cache, which pods ask at its own address.
+    """
     names = frozenset(entry.name for entry in described)
     found: dict[tuple[str, str], Object] = {}
     for entry in described:
@@ -308,12 +313,15 @@ def objects(described: Sequence[Described]) -> list[Object]:
                 "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: DNS_NAMESPACE}},
                 "podSelector": {"matchLabels": DNS_LABELS},
             }
+            peers: list[Object] = [peer]
+            if cached_dns:
+                peers.append({"ipBlock": {"cidr": f"{node_local_dns.ADDRESS}/32"}})
             ports = [{"protocol": protocol, "port": DNS_PORT} for protocol in ("UDP", "TCP")]
             wanted.append(
                 _policy(
                     entry.name,
                     ALLOW_DNS,
-                    {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": [peer], "ports": ports}]},
+                    {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": peers, "ports": ports}]},
                 )
             )
         for flow in entry.flows:

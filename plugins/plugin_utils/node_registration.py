@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import bgp
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import bgp, node_local_dns
 
 RACK_LABEL = "bare-metal.kubernetes/rack"
 WORKER_LABEL = "node-role.kubernetes.io/worker"
@@ -22,7 +22,8 @@ AS_ANNOTATION = "projectcalico.org/ASNumber"
 def registration(variables: Mapping[str, Any], worker: bool, calico: bool, reflector: bool = False) -> dict[str, Any]:
     """Metadata of one node from its host's variables.
 
-    :param variables: ``cluster_rack``, ``cluster_node_labels``, ``cluster_node_taints``, ``cluster_bgp_as_number``; each may be absent.
+    :param variables: ``cluster_rack``, ``cluster_node_labels``, ``cluster_node_taints``, ``cluster_bgp_as_number``, and what decides about a DNS cache;
+        each may be absent.
     :param worker: the host is a worker and no control plane.
     :param calico: Calico is the network plugin and wants to know the node's AS.
     :param reflector: the node reflects routes, which Calico reads from a label (by which peers select it) and an annotation.
@@ -38,6 +39,8 @@ def registration(variables: Mapping[str, Any], worker: bool, calico: bool, refle
     if rack:
         labels[RACK_LABEL] = str(rack)
     labels.update({str(key): str(value) for key, value in (variables.get("cluster_node_labels") or {}).items()})
+    if node_local_dns.wanted_of(variables):
+        labels[node_local_dns.LABEL] = ""
     as_number = variables.get("cluster_bgp_as_number")
     annotations = {AS_ANNOTATION: str(as_number)} if calico and as_number else {}
     if reflector:

@@ -25,6 +25,7 @@ class Wanted:
     that a node's network plugin has BGP sessions with. ``announced_cidrs``: ranges of Services that nodes announce. ``mtu``: the pods', 0: whatever all have.
     ``load_balancer``: the mode. ``pools``: ``{name, service, skipped, families}`` of each pool. ``speakers``: router addresses of MetalLB's speaker by node.
     ``second``: nodes' addresses of the second family by host name, in a cluster that has two.
+    ``dns_caches``: nodes with a DNS cache of their own.
     """
 
     nodes: Mapping[str, str]
@@ -49,6 +50,7 @@ class Wanted:
     firewall: bool = False
     announced: Mapping[str, Any] = field(default_factory=dict)
     second: Mapping[str, str] = field(default_factory=dict)
+    dns_caches: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,15 @@ def judge_firewall(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row
         differences = seen.get("differences", [])
         problem = problem or ("a run would: " + ", ".join(differences) if differences else "")
         rows.append(_row("firewall", host, problem, "the live table and that of the next boot are the wanted one"))
+    return rows
+
+
+def judge_dns_caches(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row]:
+    """Each node's DNS cache answers for a name of the cluster, which it has from the DNS Service."""
+    rows = []
+    for host in sorted(wanted.dns_caches):
+        seen, problem = _seen(hosts, host, "dns_cache")
+        rows.append(_row("dns cache", host, problem, f"answers in {seen.get('milliseconds')} ms"))
     return rows
 
 
@@ -492,14 +503,15 @@ def judge_routing(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Obse
 
 
 def judge_hosts(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation]) -> list[Row]:
-    """What is below the pods' network: nodes, etcd, the API, certificates, firewalls."""
+    """What each host is and does for itself: nodes, etcd, the API, certificates, firewalls, DNS caches."""
     rows: list[Row] = []
     if cluster.get("error"):
         rows.append(_row("api", "cluster", f"could not be read: {cluster['error']}"))
     else:
         rows += judge_nodes(wanted, cluster) + judge_workloads(cluster)
     rows += judge_etcd(wanted, hosts) + judge_urls(wanted, hosts) + judge_certificates(wanted, hosts)
-    return rows + (judge_firewall(wanted, hosts) if wanted.firewall else [])
+    rows += judge_firewall(wanted, hosts) if wanted.firewall else []
+    return rows + judge_dns_caches(wanted, hosts)
 
 
 def judge_balancing(wanted: Wanted, cluster: Observation, hosts: Mapping[str, Observation]) -> list[Row]:

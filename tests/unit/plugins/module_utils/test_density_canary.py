@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import socket
-import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -106,60 +104,3 @@ def test_waiting_for_an_address(server: http.server.HTTPServer, monkeypatch: pyt
     assert found is not None
     assert 0 < found[1] <= found[0]
     assert canaries.wait_for_answer("127.0.0.1", time.monotonic() - 1) is None
-
-
-# --- DNS
-
-
-def test_a_question() -> None:
-    assert (
-        canaries.query("a.bc.", 7) == b"\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x02bc\x00\x00\x01\x00\x01"
-    )
-
-
-@pytest.mark.parametrize(
-    ("packet", "said"),
-    [
-        (b"short", "no DNS answer"),
-        (struct.pack(">HHHHHH", 8, 0x8180, 1, 1, 0, 0), "answer 8"),
-        (struct.pack(">HHHHHH", 7, 0x0180, 1, 1, 0, 0), "flags 0x0180"),
-        (struct.pack(">HHHHHH", 7, 0x8183, 1, 0, 0, 0), "flags 0x8183"),
-    ],
-)
-def test_what_is_no_answer(packet: bytes, said: str) -> None:
-    with pytest.raises(OSError, match=said):
-        canaries.answers(packet, 7)
-
-
-def test_an_answer() -> None:
-    assert canaries.answers(struct.pack(">HHHHHH", 7, 0x8180, 1, 2, 0, 0), 7) == 2
-
-
-@pytest.mark.parametrize("records", [1, 0])
-def test_resolving_over_a_socket(monkeypatch: pytest.MonkeyPatch, records: int) -> None:
-    plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    plain.bind(("127.0.0.1", 0))
-    plain.settimeout(10)
-
-    def answer() -> None:
-        asked, peer = plain.recvfrom(4096)
-        plain.sendto(asked[:2] + struct.pack(">HHHHH", 0x8180, 1, records, 0, 0), peer)
-
-    thread = threading.Thread(target=answer, daemon=True)
-    thread.start()
-
-    class Redirected(socket.socket):
-        def connect(self, address: object) -> None:
-            assert address == ("127.0.0.1", 53)
-            super().connect(plain.getsockname())
-
-    monkeypatch.setattr(canaries.socket, "socket", Redirected)
-    try:
-        if records:
-            canaries.resolve("127.0.0.1", "canary")
-        else:
-            with pytest.raises(OSError, match="no address of canary"):
-                canaries.resolve("127.0.0.1", "canary")
-    finally:
-        thread.join(10)
-        plain.close()

@@ -123,3 +123,23 @@ def test_who_announces_the_apis_address(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(_calico, "ask_bird", nobody)
     assert observe_announcer("198.18.7.1") == {"holds": False, "sessions": [], "error": "BIRD does not answer"}
+
+
+def test_the_dns_cache_is_asked_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def resolve(server: str, name: str, _timeout: float) -> None:
+        asked.append((server, name))
+        if len(asked) < 3:
+            raise ConnectionRefusedError("Connection refused")
+
+    monkeypatch.setattr(_node_probe._dns, "resolve", resolve)
+    monkeypatch.setattr(_node_probe, "PAUSE_SECONDS", 0.0)
+    found = _node_probe.observe_dns_cache("169.254.20.10", "kubernetes.default.svc.x", 1.0)
+    assert found["error"] == ""
+    assert found["milliseconds"] >= 0
+    assert asked == [("169.254.20.10", "kubernetes.default.svc.x")] * 3
+    asked.clear()
+    monkeypatch.setattr(_node_probe, "TRIES", 2)
+    found = _node_probe.observe_dns_cache("169.254.20.10", "a.b", 1.0)
+    assert found == {"milliseconds": None, "error": "169.254.20.10 does not answer for a.b: Connection refused"}

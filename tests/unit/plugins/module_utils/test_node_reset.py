@@ -13,6 +13,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._node_reset 
     Step,
     act,
     empty_tables,
+    parse_loopback,
     parse_mounts,
     plan,
     without_cluster_rules,
@@ -199,3 +200,15 @@ def test_programs_on_the_machine_s_interfaces_are_found(
     assert _node_reset._is_filtered("eth0") is filtered
     found = Found(filtered=("eth0",) if filtered else ())
     assert [(step.verb, step.subject) for step in plan(found)] == ([("delete filters", "eth0")] if filtered else [])
+
+
+def test_the_dns_cache_s_address_leaves_the_loopback_and_others_stay() -> None:
+    shown = [
+        {"local": "127.0.0.1", "prefixlen": 8},
+        {"local": "169.254.20.10", "prefixlen": 32},
+        {"local": "::1", "prefixlen": 128},
+    ]
+    assert parse_loopback(json.dumps([{"ifname": "lo", "addr_info": shown}])) == ["169.254.20.10/32"]
+    assert parse_loopback("") == []
+    steps = plan(Found(addresses=("169.254.20.10/32",)))
+    assert steps == [Step("delete address", "169.254.20.10/32")]

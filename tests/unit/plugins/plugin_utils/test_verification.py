@@ -12,6 +12,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification
     Wanted,
     as_data,
     judge,
+    judge_dns_caches,
     judge_firewall,
     outside_urls,
     probe_targets,
@@ -439,3 +440,18 @@ def test_no_router_to_ask_is_said() -> None:
 def test_encapsulated_the_nodes_know_the_ranges() -> None:
     assert failed(replace(CILIUM, encapsulation="vxlan"), hosts()) == {}
     assert ("pod routes", "cp1") in failed(replace(CILIUM, encapsulation="vxlan"), router_routes())
+
+
+def test_each_dns_cache_answers() -> None:
+    wanted = replace(WANTED, dns_caches=["worker1", "cp1"])
+    hosts = {
+        "cp1": {"dns_cache": {"milliseconds": 1.5, "error": ""}},
+        "worker1": {"dns_cache": {"milliseconds": None, "error": "169.254.20.10 does not answer for a: refused"}},
+    }
+    found = [(row.check, row.subject, row.result, row.detail) for row in judge_dns_caches(wanted, hosts)]
+    assert found == [
+        ("dns cache", "cp1", "ok", "answers in 1.5 ms"),
+        ("dns cache", "worker1", "failed", "169.254.20.10 does not answer for a: refused"),
+    ]
+    assert [row.result for row in judge_dns_caches(wanted, {})] == ["failed", "failed"]
+    assert judge_dns_caches(WANTED, hosts) == []
