@@ -16,9 +16,9 @@ from .density_lab import KUBECTL
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
-LAB = density_lab.SmallLab("labdns", "10.237", {}, {"cluster_pods_per_node": 500})
+LAB = density_lab.SmallLab(*density_lab.PLACE, {}, {"cluster_pods_per_node": 500})
 ADDRESS = "169.254.20.10"
-WORKER = "10.237.1.31"
+WORKER = f"{LAB.octets}.1.31"
 ASK = "crictl exec $(crictl ps -q --state Running --label io.kubernetes.container.name=probe) /echo-server probe --timeout 5s dns:{}"
 NAME = "kubernetes.default.svc.cluster.local"
 
