@@ -29,8 +29,8 @@ def cache_can_be_reached(view: View) -> Iterator[Problem]:
             continue
         if plugin == "cilium":
             reason = (
-                "needs a network plugin that hands packets for a link-local address to the node; Cilium in place of kube-proxy answers for Services before "
-                "they get there and wants a CiliumLocalRedirectPolicy, which is not made here"
+                "is made for Calico, which hands packets for a link-local address to the node; Cilium, where it carries the Services, wants a "
+                "CiliumLocalRedirectPolicy, which is not made here"
             )
             yield replace(
                 view.about(host, VARIABLE, reason, "leave it out, or use cluster_network_plugin: calico"), hosts=like

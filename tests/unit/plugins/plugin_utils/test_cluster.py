@@ -568,7 +568,7 @@ CASES: list[tuple[str, Break, str]] = [
     ("machine_carries", both(common(cluster_pods_per_node=500), machines(min_memory_mib=12000)), "carry: at most 342 by memory"),
     ("status_pace", kubelet(nodeStatusUpdateFrequency="10s"), "-> warning instead of every 5 minutes"),
     ("serial_pulls", kubelet(serializeImagePulls=True), "the kubelet does not start with both"),
-    ("cache_can_be_reached", cilium(cluster_node_local_dns=True), "wants a CiliumLocalRedirectPolicy"),
+    ("cache_can_be_reached", cilium(cluster_node_local_dns=True), "is made for Calico"),
     ("cache_is_named_once", both(common(cluster_node_local_dns=True), kubelet(clusterDNS=["192.0.2.53"])), "takes the place of the node's own DNS cache"),
     ("event_limits", common(control_plane_event_rate_limits=[{"type": "Server", "qps": 5}]), "is not a limit of EventRateLimit"),
     ("event_limits", common(control_plane_event_ttl="a day"), "'a day' is not a duration"),
