@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import node_local_dns
+
 TABLE = "bare_metal_firewall"
 FAMILY = "inet"
 
@@ -383,6 +385,11 @@ def _input_rules(text: _Text) -> list[str]:
         # Who may is the affair of the chain node_ports; what comes this far is for a listener of the host itself (health checks of Services).
         lines.append(
             f'meta l4proto {{ tcp, udp, sctp }} th dport {cluster.node_port_range} accept comment "node ports"'
+        )
+    if "node" in roles_of(cluster.host_groups) and "node_local_dns" not in cluster.features:
+        # Pods that were started while the node had a DNS cache still ask it first: a refusal sends them on at once, silence after five seconds.
+        lines.append(
+            f'ip daddr {node_local_dns.ADDRESS} meta l4proto {{ tcp, udp }} th dport 53 reject comment "no dns cache"'
         )
     for rule in own_rules(cluster, "accept"):
         lines += text.rules(rule.name, _match_ports(rule.protocol, rule.ports), rule.senders or (IN_ALL,), "accept")

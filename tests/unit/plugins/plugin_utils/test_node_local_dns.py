@@ -89,11 +89,23 @@ def test_the_node_is_labelled() -> None:
 def test_the_firewall_lets_pods_ask() -> None:
     def opened(here: bool) -> list[str]:
         groups = {"workers": ["n1"]}
-        cluster = firewall.from_inventory({"node_local_dns_here": here}, "n1", groups, {"n1": "192.0.2.1"})
+        cluster = firewall.from_inventory({"node_local_dns_here": here}, "n1", groups, {"n1": ["192.0.2.1"]})
         return [line.name for line in firewall.opened(cluster) if line.name.startswith("node-local dns")]
 
     assert opened(True) == ["node-local dns", "node-local dns metrics"]
     assert opened(False) == []
+
+
+def test_without_a_cache_the_firewall_refuses_instead_of_being_silent() -> None:
+    def rules(here: bool, groups: dict[str, list[str]]) -> list[str]:
+        values = {"node_local_dns_here": here, "firewall_admin_cidrs": ["192.0.2.9"], "pod_cidrs": V4}
+        text = firewall.render(firewall.from_inventory(values, "n1", groups, {"n1": ["192.0.2.1"]}))
+        return [line.strip() for line in text.splitlines() if "169.254.20.10" in line]
+
+    refused = 'ip daddr 169.254.20.10 meta l4proto { tcp, udp } th dport 53 reject comment "no dns cache"'
+    assert rules(False, {"workers": ["n1"]}) == [refused]
+    assert rules(True, {"workers": ["n1"]}) == []
+    assert rules(False, {"etcd": ["n1"]}) == []
 
 
 def test_policies_that_allow_dns_allow_the_cache() -> None:
