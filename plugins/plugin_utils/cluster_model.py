@@ -121,6 +121,7 @@ class View:
         self.findings: list[tuple[Host, cluster_schema.Finding]] = []
         self._bad: set[tuple[str, str]] = set()
         self._keys: dict[int, str] = {}
+        self._common: dict[str, Any] = {}
         self._judge()
 
     def _judge(self) -> None:
@@ -169,10 +170,11 @@ class View:
 
     def common(self, name: str) -> Any:
         """The value that all cluster hosts have; nothing when they differ (a problem of its own) or none has one."""
-        values = {
-            key_of(value): value for value in (self.value(host, name) for host in self.members) if value is not None
-        }
-        return next(iter(values.values())) if len(values) == 1 else None
+        # Kept, because rules ask for it host by host.
+        if name not in self._common:
+            found = [value for value, _hosts in self.values_of(self.members, name) if value is not None]
+            self._common[name] = found[0] if len(found) == 1 else None
+        return self._common[name]
 
     def alike(self, hosts: Iterable[Host], *names: str) -> list[tuple[Host, tuple[str, ...]]]:
         """Hosts with the same values of some variables from the same places: one of them, and the names of all. Each is judged once."""
