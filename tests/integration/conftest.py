@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from browser import Browser, browser  # importlib mode does not put this directory on the path
+from namespaces import SPACES, sh
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -126,3 +127,36 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A browser for all tests that look at HTML reports: `reader.show(page, width, dark=True).findings` is what a reader would stumble over."""
     with browser(tmp_path_factory.mktemp("browser")) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def programs() -> dict[str, str]:
+    """Paths of bird and birdc, and the libraries' directory."""
+    if shutil.which("bird") and shutil.which("birdc"):
+        return {"bird": "bird", "birdc": "birdc", "libraries": ""}
+    done = subprocess.run([ROOT / "tests/tools/router_tools"], capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        pytest.skip(f"no BIRD 2 here: {done.stderr}")
+    base = done.stdout.strip()
+    return {
+        "bird": f"{base}/usr/sbin/bird",
+        "birdc": f"{base}/usr/sbin/birdc",
+        "libraries": f"{base}/usr/lib/x86_64-linux-gnu",
+    }
+
+
+@pytest.fixture
+def cable() -> Iterator[None]:
+    """Two namespaces with a cable between them."""
+    for space in SPACES:
+        sh("ip", "netns", "del", space, check=False)
+        sh("ip", "netns", "add", space)
+    try:
+        sh("ip", "link", "add", "eth0", "netns", SPACES[0], "type", "veth", "peer", "name", "eth0", "netns", SPACES[1])
+        for space, number in zip(SPACES, (254, 11), strict=True):
+            sh("ip", "-n", space, "address", "add", f"10.99.1.{number}/24", "dev", "eth0")
+            sh("ip", "-n", space, "link", "set", "eth0", "up")
+        yield
+    finally:
+        for space in SPACES:
+            sh("ip", "netns", "del", space, check=False)

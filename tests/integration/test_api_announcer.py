@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from .test_routers_speak import ROOT, SPACES, cable, programs, sh  # noqa: F401
+from .namespaces import SPACES, sh
+from .test_routers_speak import ROOT
 
 ADDRESS, OWN, SOURCE, ROUTER = "198.18.7.1", "10.99.1.11", "10.99.1.111", "10.99.1.254"
 CLUSTER: dict[str, Any] = {
@@ -146,8 +147,8 @@ def routed() -> bool:
 
 def test_the_address_follows_the_api_and_the_plugins_session_stays(
     files: Path,
-    programs: dict[str, str],  # noqa: F811
-    cable: None,  # noqa: F811
+    programs: dict[str, str],
+    cable: None,
 ) -> None:
     tor, node = SPACES
     for space in SPACES:

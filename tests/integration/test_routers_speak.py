@@ -6,13 +6,13 @@ FRR is spoken by the lab's routers. Needs root and BIRD 2 (tests/tools/router_to
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from .namespaces import SPACES
 
 ROOT = Path(__file__).resolve().parents[2]
 INVENTORY = """
@@ -38,46 +38,7 @@ protocol static { ipv4; route 10.244.0.64/26 blackhole; route 192.0.2.0/28 black
 protocol bgp tor { local as 4200000011; neighbor 10.99.1.254 as 64601; password "PASSWORD"; connect retry time 1; connect delay time 1;
   ipv4 { import all; export all; }; }
 """
-SPACES = ("bmkt-tor", "bmkt-node")
-
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces are root's")
-
-
-def sh(*argv: str, check: bool = True) -> str:
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=check).stdout
-
-
-@pytest.fixture(scope="module")
-def programs() -> dict[str, str]:
-    """Paths of bird and birdc, and the libraries' directory."""
-    if shutil.which("bird") and shutil.which("birdc"):
-        return {"bird": "bird", "birdc": "birdc", "libraries": ""}
-    done = subprocess.run([ROOT / "tests/tools/router_tools"], capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode:
-        pytest.skip(f"no BIRD 2 here: {done.stderr}")
-    base = done.stdout.strip()
-    return {
-        "bird": f"{base}/usr/sbin/bird",
-        "birdc": f"{base}/usr/sbin/birdc",
-        "libraries": f"{base}/usr/lib/x86_64-linux-gnu",
-    }
-
-
-@pytest.fixture
-def cable() -> Iterator[None]:
-    """Two namespaces with a cable between them."""
-    for space in SPACES:
-        sh("ip", "netns", "del", space, check=False)
-        sh("ip", "netns", "add", space)
-    try:
-        sh("ip", "link", "add", "eth0", "netns", SPACES[0], "type", "veth", "peer", "name", "eth0", "netns", SPACES[1])
-        for space, number in zip(SPACES, (254, 11), strict=True):
-            sh("ip", "-n", space, "address", "add", f"10.99.1.{number}/24", "dev", "eth0")
-            sh("ip", "-n", space, "link", "set", "eth0", "up")
-        yield
-    finally:
-        for space in SPACES:
-            sh("ip", "netns", "del", space, check=False)
 
 
 @pytest.mark.parametrize("neighbours", ["explicit", "listen"])

@@ -16,7 +16,8 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_make 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import default_cache_dir
 
 MODULES = Path(__file__).parent / "kwok"
-PLAYED = Path(__file__).parent / "kwok.yaml"
+#: what kwok plays, an object a file
+PLAYED = sorted((Path(__file__).parent / "played").glob("*.yml"))
 MAIN = "sigs.k8s.io/kwok/cmd/kwok"
 ANNOTATION = {"kwok.x-k8s.io/node": "fake"}
 #: keeps real workloads off; DaemonSets of the network want `kubernetes.io/os: linux`, which these nodes do not carry
@@ -74,7 +75,7 @@ def nodes(kubeconfig: Path, count: int, pods: int, kubectl: Callable[..., str], 
     names = [f"kwok-{number:03d}" for number in range(count)]
     program = kwok()
     with log.open("w") as stream:
-        argv = [program, "--kubeconfig", kubeconfig, "--config", PLAYED]
+        argv = [program, "--kubeconfig", kubeconfig, *(word for path in PLAYED for word in ("--config", path))]
         process = subprocess.Popen(argv, stdout=stream, stderr=subprocess.STDOUT)
         try:
             made = {"apiVersion": "v1", "kind": "List", "items": [node(name, pods) for name in names]}

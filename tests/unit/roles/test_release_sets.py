@@ -245,6 +245,7 @@ def test_rendered_objects_have_the_images_of_the_set(
         "calico-node": {f"{registry}/calico/cni:{version['calico']}", f"{registry}/calico/node:{version['calico']}"},
         "calico-kube-controllers": {f"{registry}/calico/kube-controllers:{version['calico']}"},
         "controller": {f"quay.io/metallb/controller:{version['metallb']}"},
+        "node-local-dns": {f"registry.k8s.io/coredns/coredns:{version['coredns']}"},
     }
     found = {}
     for entry in values["__calico_objects"] + values["__metallb_objects"]:

@@ -75,8 +75,8 @@ COMMIT
 """
 TABLE = """\
 table ip kube-proxy {
-	set cluster-ips { type ipv4_addr; elements = { 10.96.0.1, 10.96.0.10 } }
-	map service-ips { elements = { 10.96.0.1 . tcp . 443 : goto service-2QRHZV4L-default/kubernetes/tcp/https } }
+\tset cluster-ips { type ipv4_addr; elements = { 10.96.0.1, 10.96.0.10 } }
+\tmap service-ips { elements = { 10.96.0.1 . tcp . 443 : goto service-2QRHZV4L-default/kubernetes/tcp/https } }
 }
 """
 
