@@ -5,7 +5,7 @@
 
 The shape is that of Kubernetes' NodeLocal DNSCache (kubernetes.io, "Using NodeLocal DNSCache in Kubernetes Clusters") where kube-proxy is no obstacle:
 CoreDNS listens on a link-local address of the node alone, and the kubelet names that address to its pods. Nothing is redirected, so it is the same with
-kube-proxy's nftables, iptables and ipvs modes. docs/node_local_dns.md says what is different from node-cache and why.
+kube-proxy's nftables and iptables modes. docs/node_local_dns.md says what is different from node-cache and why.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import hashlib
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from ansible.module_utils.parsing.convert_bool import boolean
 
 Object = dict[str, Any]
 
@@ -31,7 +33,6 @@ METRICS_PORT, HEALTH_PORT = 9253, 9254
 # node-cache's own: answers of the cluster for 30 s, "no such name" for 5 s, as many of each as 256 shards of 39 hold.
 CACHED, TTL_SECONDS, DENIED_TTL_SECONDS = 9984, 30, 5
 STALE = "1h"
-TRUE = ("true", "yes", "on", "1")
 # CoreDNS takes about 30 MiB empty and 1 KiB for an answer.
 CPU_REQUEST, MEMORY_REQUEST, MEMORY_LIMIT = "25m", "40Mi", "170Mi"
 
@@ -51,8 +52,8 @@ def wanted(value: Any, network_plugin: str, pods_per_node: int, pod_cidrs: Seque
     """Does a node have a cache? ``value`` is ``cluster_node_local_dns``; None leaves it to the pods of the node."""
     if value is None or value == "":
         return network_plugin == "calico" and pods_per_node >= FROM_PODS and has_ipv4(pod_cidrs)
-    # On the command line (-e name=value) every value is a text.
-    return value.strip().lower() in TRUE if isinstance(value, str) else bool(value)
+    # On the command line (-e name=value) every value is a text. One that is no boolean is the schema's to refuse.
+    return bool(boolean(value, strict=False))
 
 
 def wanted_of(variables: Mapping[str, Any]) -> bool:
