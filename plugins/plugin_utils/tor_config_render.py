@@ -17,6 +17,8 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.tor_config i
 LISTEN_LIMIT = 1000
 # Seconds between tries to connect. FRR's own 120 would be the time that a restarted router is missed.
 CONNECT = 5
+# Seconds that BIRD refuses a neighbour after an error: first, and at most (it doubles).
+ERROR_WAIT = "1, 30"
 # Per cent of the limit at which a router warns, and minutes until it takes the session up again.
 WARN_AT, RESTART_MINUTES = 80, 5
 HIDDEN = "(cluster_bgp_passwords)"
@@ -222,6 +224,8 @@ def _bird_common(router: Router, neighbour: Neighbour) -> list[str]:
         f"  hold time {router.hold};",
         f"  keepalive time {router.keepalive};",
         f"  connect retry time {CONNECT};",
+        # BIRD's own 60 to 300 seconds would refuse a node that is well again: a session that BFD ended counts as an error.
+        f"  error wait time {ERROR_WAIT};",
         "  graceful restart on;",
         *([f'  password "{options.password}";'] if options.password else []),
         # One hop is a neighbour: BFD needs no address of this end then, which a template does not know.
