@@ -11,10 +11,12 @@ from dataclasses import dataclass, fields
 
 # Runs on the host; its settings, the token among them, come on standard input. Silence is the time between two signs of life, to the end of the block.
 CLIENTS = r"""
-import http.client, json, signal, socket, ssl, subprocess, sys, threading, time
+import http.client, json, os, signal, socket, ssl, subprocess, sys, threading, time
 given = json.loads(sys.stdin.readline())
 over = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: over.set())
+# The end of standard input is the end of who asked, however it died.
+threading.Thread(target=lambda: (os.read(0, 1), over.set()), daemon=True).start()
 context = ssl._create_unverified_context()
 path = '/api/v1/namespaces/%s/configmaps/%s' % (given['namespace'], given['name'])
 bearer = {'Authorization': 'Bearer ' + given['token']}
@@ -69,7 +71,7 @@ def write():
             connection.getresponse().read()
             connection.close()
         except (OSError, http.client.HTTPException):
-            continue
+            pass
         over.wait(0.25)
 
 def watch(signs):

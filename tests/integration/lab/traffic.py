@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 # Runs on the host. Each request has a connection of its own, as new clients have; they begin at fixed times, so a slow one delays none.
 ASK = """
-import json, signal, socket, ssl, sys, threading, time, urllib.request
+import json, os, signal, socket, ssl, sys, threading, time, urllib.request
 url, pause, patience = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
 context = ssl._create_unverified_context() if url.startswith('https') else None
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
 good, lost, over = [], [], threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: over.set())
+# The end of standard input is the end of who asked, however it died.
+threading.Thread(target=lambda: (os.read(0, 1), over.set()), daemon=True).start()
 def ask():
     begun = time.monotonic()
     try:
@@ -64,8 +66,8 @@ def steady(host: str, url: str, *, every: float = 0.1, patience: float = 2.0, po
     """
     felt = Felt(url, f"{host}, a pod" if pod else host)
     network = ["nsenter", "--target", str(pod), "--net"] if pod else []
-    argv = ["podman", "exec", host, *network, "python3", "-c", ASK, url, str(every), str(patience)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+    argv = ["podman", "exec", "-i", host, *network, "python3", "-c", ASK, url, str(every), str(patience)]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield felt
         finally:
