@@ -62,12 +62,15 @@ class Scene:
         pytest.fail("no control plane is ready")
 
     def whole(self) -> bool:
-        """Every API server is ready and every node is Ready."""
+        """Every API server is ready, every node is Ready, and so is every pod."""
         for name in self.planes:
             if self.inside(name, "curl -skf -m 3 https://127.0.0.1:6443/readyz", check=False) != "ok":
                 return False
         path = "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}"
-        return set(self.kubectl(f'get nodes -o "{path}"', check=False).split()) == {"True"}
+        return all(
+            set(self.kubectl(f'get {what} -o "{path}"', check=False).split()) == {"True"}
+            for what in ("nodes", "pods --all-namespaces")
+        )
 
     def wait_until_whole(self, seconds: float = 240) -> None:
         until = time.monotonic() + seconds
