@@ -181,7 +181,8 @@ def kubelet_plan(
         how = "the inventory says what is reserved"
     if shared_mib:
         how += f", {shared_mib} MiB of the control plane in systemReserved"
-    limits = density_limits.exceeded(most, density_limits.Machine(machine.memory_mib, shared_mib=shared_mib), overrides)
+    carrier = density_limits.Machine(machine.memory_mib, shared_mib=shared_mib, cpus=machine.cpus)
+    limits = density_limits.exceeded(most, carrier, overrides)
     if limits and left > 0:
         warnings.append(f"this machine carries at most {density_limits.words(limits)}")
     return {

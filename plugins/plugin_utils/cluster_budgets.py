@@ -101,6 +101,12 @@ def mib_of(value: Any, memory_mib: int) -> float | None:
     return None if found is None else found / MIB
 
 
+def millicores_of(value: Any) -> int | None:
+    """A quantity of processors in millicores, rounded up."""
+    found = quantity(value)
+    return None if found is None else math.ceil(found * 1000)
+
+
 def kubelet_variable(view: View, host: Host) -> str:
     """The variable that a host's kubelet settings come from: the role's own where it is set."""
     return (
@@ -303,6 +309,19 @@ def reserved_mib(pods: int, memory_mib: int, settings: Mapping[str, Any], shared
         if amount is None:
             return None
         found.append(math.ceil(amount))
+    return found
+
+
+def reserved_millicores(pods: int, cpus: int, settings: Mapping[str, Any]) -> list[int] | None:
+    """Millicores that kubeReserved and systemReserved take of a machine; nothing when one of them cannot be read."""
+    document = kubelet.kubelet_configuration(pods, cpus, 1, settings)
+    found = []
+    for name in ("kubeReserved", "systemReserved"):
+        values = document[name]
+        amount = millicores_of(values.get("cpu", 0)) if isinstance(values, Mapping) else None
+        if amount is None:
+            return None
+        found.append(amount)
     return found
 
 

@@ -15,6 +15,9 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import clust
 LEAST_POD_MIB = 16
 # The least that a pod of one small program may fork, and its shim's threads.
 LEAST_POD_PIDS = 64 + kubelet.SHIM_PIDS
+# What the pods that belong to the node itself request: kubeadm's static pods (cmd/kubeadm/app/phases/controlplane: 250m, 200m, 100m), and this
+# collection's defaults for the network plugin's agent (calico_node_cpu_request, cilium_agent_cpu_request).
+STATIC_PODS_MILLICORES, AGENT_MILLICORES = 550, 250
 # No node with more was ever described by anybody.
 MOST_PODS = 1 << 16
 
@@ -24,11 +27,14 @@ class Machine:
     """A machine, or the least that a pool's machines are. 0 is unknown: what depends on it is not judged.
 
     ``disk_mib``: size of the disk with the containers' logs. ``shared_mib``: what a control plane keeps to itself beside workloads.
+    ``control_plane``: it runs the static pods too.
     """
 
     memory_mib: int = 0
     disk_mib: int = 0
     shared_mib: int = 0
+    cpus: int = 0
+    control_plane: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,23 @@ def _memory(machine: Machine, settings: Mapping[str, Any]) -> Limit | None:
     sums = " + ".join(str(part) for part in taken(max(1, most)) or [])
     why = f"{sums} MiB reserved and {LEAST_POD_MIB} MiB a pod fill {machine.memory_mib} MiB"
     return Limit("memory", most, why)
+
+
+def _processors(machine: Machine, settings: Mapping[str, Any]) -> Limit | None:
+    """The scheduler must find room for the node's own pods; without the network plugin's agent the node never becomes Ready."""
+    own = AGENT_MILLICORES + (STATIC_PODS_MILLICORES if machine.control_plane else 0)
+
+    def reserved(pods: int) -> list[int] | None:
+        return cluster_budgets.reserved_millicores(pods, machine.cpus, settings)
+
+    if reserved(1) is None:
+        return None
+    most = most_that(lambda pods: sum(reserved(pods) or []) + own <= 1000 * machine.cpus)
+    sums = " + ".join(str(part) for part in reserved(max(1, most)) or [])
+    whose = "the static pods and the network plugin's agent" if machine.control_plane else "the network plugin's agent"
+    return Limit(
+        "CPU", most, f"{sums} millicores reserved and {own} that {whose} request fill {machine.cpus} processors"
+    )
 
 
 def _processes(machine: Machine, settings: Mapping[str, Any]) -> Limit:
@@ -101,6 +124,9 @@ def limits(machine: Machine, settings: Mapping[str, Any] | None = None) -> list[
     if machine.memory_mib:
         memory = _memory(machine, settings)
         found += [*([memory] if memory else []), _connections(machine)]
+    if machine.cpus:
+        processors = _processors(machine, settings)
+        found += [processors] if processors else []
     if machine.disk_mib:
         found.append(_disk(machine, settings))
     return sorted(found, key=lambda limit: (limit.most, limit.resource))

@@ -49,7 +49,7 @@ class Note(NamedTuple):
 @dataclass(frozen=True)
 class Load:
     """What a node is to hold. ``images_mib``: compressed; ``assumed``: there was no bundle to add up. ``settings``: fields of KubeletConfiguration;
-    ``shared_mib``: memory that a control plane keeps to itself beside workloads."""
+    ``shared_mib``: memory that a control plane keeps to itself beside workloads; ``control_plane``: it is one, with or without workloads."""
 
     pods: int
     images_mib: int = ASSUMED_IMAGES_MIB
@@ -58,6 +58,7 @@ class Load:
     containers_per_pod: float = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
     shared_mib: int = 0
+    control_plane: bool = False
 
     @property
     def unpacked_mib(self) -> int:
@@ -82,14 +83,22 @@ def load_of(
     """
     given = dict(settings or {})
     if not manifest:
-        return Load(pods, containers_per_pod=containers_per_pod, settings=given)
+        return Load(pods, containers_per_pod=containers_per_pod, settings=given, control_plane=control_plane)
     sizes = [
         int(image["size"])
         for image in manifest["images"]
         if control_plane or not registry or not CONTROL_PLANE_IMAGES.search(image["name"])
     ]
     files = sum(int(file["size"]) for file in manifest["files"])
-    return Load(pods, math.ceil(sum(sizes) / MIB), math.ceil(files / MIB), False, containers_per_pod, given)
+    return Load(
+        pods,
+        math.ceil(sum(sizes) / MIB),
+        math.ceil(files / MIB),
+        False,
+        containers_per_pod,
+        given,
+        control_plane=control_plane,
+    )
 
 
 @dataclass(frozen=True)

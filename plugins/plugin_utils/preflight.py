@@ -501,6 +501,8 @@ def judge_density(inventory: Inventory, machines: Machines) -> Iterator[Finding]
             memory_mib=int(machines[host].get("memory_mib") or 0),
             disk_mib=int(disk.get("size_mib") or 0),
             shared_mib=load.shared_mib,
+            cpus=int(machines[host].get("cpus") or 0),
+            control_plane=load.control_plane,
         )
         found = density_limits.exceeded(load.pods, machine, load.settings)
         if found:

@@ -213,7 +213,14 @@ def test_the_address_follows_the_api_and_the_plugins_session_stays(
             watcher.terminate()
             ended = seconds_until(lambda: not routed(), 10)
         assert established() == 2
-    times = {"comes": came, "API killed": killed, "API hangs": hung, "link silent": cut, "link heard again": healed, "watcher ended": ended}
+    times = {
+        "comes": came,
+        "API killed": killed,
+        "API hangs": hung,
+        "link silent": cut,
+        "link heard again": healed,
+        "watcher ended": ended,
+    }
     print("\n" + ", ".join(f"{what}: {seconds * 1000:.0f} ms" for what, seconds in times.items()))
     assert killed < 1.5
     assert hung < 7

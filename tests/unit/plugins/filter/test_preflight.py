@@ -57,9 +57,12 @@ def test_the_load_of_a_node_is_plain_data() -> None:
         "containers_per_pod": 2.0,
         "settings": {"maxPods": 9},
         "shared_mib": 0,
+        "control_plane": False,
     }
     assert node_load("110", MANIFEST, {"maxPods": 9}, "2", False, "http://r:5000") == expected
     assert node_load(110)["assumed"] is True
+    assert node_load(110, control_plane=True)["control_plane"] is True
+    assert node_load(110, MANIFEST, control_plane=True)["control_plane"] is True
 
 
 def test_a_load_that_cannot_be_added_up_says_so() -> None:

@@ -30,6 +30,11 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.density_limi
         # 64 x 16384 / 2048, with next to nothing reserved
         (Machine(16384), {"kubeReserved": {"memory": "100Mi"}}, "conntrack", 512),
         (Machine(), {}, "PIDs", 4064),
+        # 70 + 100 + 250 + 2.74 for each pod beyond 110 <= 2000; a control plane's static pods take 550 more
+        (Machine(131072, cpus=2), {}, "CPU", 686),
+        (Machine(131072, cpus=2, control_plane=True), {}, "CPU", 486),
+        (Machine(524288, cpus=2, control_plane=True), {"kubeReserved": {"cpu": "1.1"}}, "PIDs", 4064),
+        (Machine(524288, cpus=2), {"systemReserved": {"cpu": "lots"}}, "PIDs", 4064),
     ],
 )
 def test_what_ends_first(machine: Machine, settings: dict[str, Any], resource: str, most: int) -> None:
@@ -37,6 +42,13 @@ def test_what_ends_first(machine: Machine, settings: dict[str, Any], resource: s
     assert (first.resource, first.most) == (resource, most)
     assert exceeded(most, machine, settings) == []
     assert exceeded(most + 1, machine, settings)[0] == first
+
+
+def test_reservations_of_ones_own_that_leave_no_processor_for_the_static_pods() -> None:
+    machine = Machine(131072, cpus=2, control_plane=True)
+    (found,) = exceeded(111, machine, {"kubeReserved": {"cpu": "1101m"}})
+    assert (found.resource, found.most) == ("CPU", 0)
+    assert "1101 + 100 millicores reserved and 800" in found.why
 
 
 def test_what_cannot_be_read_is_other_rules_affair() -> None:

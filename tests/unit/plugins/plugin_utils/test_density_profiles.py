@@ -62,7 +62,7 @@ def profile(pods: int, cpus: int, memory_mib: int, disk_mib: int) -> dict[str, A
         "kube-api-burst",
         "endpointslice-updates-batch-period",
     }
-    machine = density_limits.Machine(memory_mib, disk_mib)
+    machine = density_limits.Machine(memory_mib, disk_mib, cpus=cpus)
     return {
         "machine": {
             "largest": {limit.resource: limit.most for limit in density_limits.limits(machine)},
