@@ -108,6 +108,8 @@ OBJECTS: dict[str, tuple[ApiObject, ...]] = {
 }
 CLUSTER_CONFIGURATION = OBJECTS["upload-config"][1]
 KUBE_PROXY = OBJECTS["addon/kube-proxy"][0]
+# Beside its settings, in the same ConfigMap: where it asks the API.
+KUBE_PROXY_KUBECONFIG = "kubeconfig.conf"
 RESTARTED = "bare-metal.kubernetes/restarted-at"
 
 

@@ -378,11 +378,13 @@ def _stored(request: Request, path: str) -> list[Change]:
     """What the API keeps of the cluster's settings: kubeadm's configuration and kube-proxy's."""
     migrated = kubeadm("config", "migrate", f"--old-config={path}", "--new-config=/dev/stdout", timeout=60).stdout
     wanted = {core.CLUSTER_CONFIGURATION: ("configuration", core.cluster_configuration_text(migrated))}
+    server = ""
     if core.KUBE_PROXY in core.expected_objects(request.documents)["addon/kube-proxy"]:
         printed = kubeadm(
             "init", "phase", "addon", "kube-proxy", f"--config={path}", "--print-manifest", timeout=60
         ).stdout
         wanted[core.KUBE_PROXY] = ("kube-proxy", core.block_scalar(printed, core.KUBE_PROXY.key))
+        server = core.kubeconfig_fields(core.block_scalar(printed, core.KUBE_PROXY_KUBECONFIG)).get("server", "")
     found = []
     with admin_api(request, deadline=60) as api:
         for one, (kind, text) in wanted.items():
@@ -394,9 +396,16 @@ def _stored(request: Request, path: str) -> list[Change]:
         daemon_set = api.get("apps/v1", "DaemonSet", core.KUBE_PROXY.name, core.KUBE_PROXY.namespace) or {}
         pods = api.list("v1", "Pod", "kube-system", labels="k8s-app=kube-proxy")
         dns = api.get("apps/v1", "Deployment", COREDNS["name"], COREDNS["namespace"]) or {}
+    found += kube_proxy_server_change(proxy, server)
     old = core.outdated_pods(proxy, daemon_set, pods)
     found.append(Change("kube-proxy", "pods", "".join(f"{name} runs with older settings\n" for name in old), ""))
     return [*found, *coredns_change(dns, request.coredns_replicas)]
+
+
+def kube_proxy_server_change(config_map: t.Mapping[str, t.Any], wanted: str) -> list[Change]:
+    """Where kube-proxy asks the API, when the address has moved; ``wanted`` is empty where there is no kube-proxy. Pure."""
+    known = core.kubeconfig_fields(str((config_map.get("data") or {}).get(core.KUBE_PROXY_KUBECONFIG, "")))
+    return [Change("kube-proxy", "server", f"{known.get('server', '')}\n", f"{wanted}\n")] if wanted else []
 
 
 def coredns_change(deployment: t.Mapping[str, t.Any], wanted: int) -> list[Change]:

@@ -245,6 +245,7 @@ RESTART = [core.RESTARTED]
         ([stored("a", "b")], ["upload-config"], []),
         ([shell.Change("kube-proxy", "kube-system/kube-proxy", "a", "b")], ["addon"], [("kube-proxy", RESTART)]),
         ([shell.Change("kube-proxy", "pods", "kube-proxy-x", "")], [], [("kube-proxy", RESTART)]),
+        ([shell.Change("kube-proxy", "server", "https://a", "https://b")], ["addon"], [("kube-proxy", RESTART)]),
         ([shell.Change("coredns", "replicas", "2\n", "5\n")], [], [("coredns", {"replicas": 5})]),
     ],
 )
@@ -286,6 +287,20 @@ def test_coredns_gets_no_fewer_replicas(deployment: dict[str, Any], wanted: int,
     assert [(change.line, change.before, change.after) for change in found] == (
         [("coredns replicas", "2\n", "5\n")] if changed else []
     )
+
+
+@pytest.mark.parametrize(
+    ("config_map", "wanted", "lines"),
+    [
+        ({"data": {"kubeconfig.conf": "clusters:\n- cluster:\n    server: https://a:1\n"}}, "https://a:1", []),
+        ({"data": {"kubeconfig.conf": "    server: https://a:1\n"}}, "https://b:1", ["kube-proxy server"]),
+        ({}, "https://b:1", ["kube-proxy server"]),
+        ({}, "", []),  # Cilium has its place
+    ],
+)
+def test_kube_proxy_follows_the_apis_address(config_map: dict[str, Any], wanted: str, lines: list[str]) -> None:
+    found = shell.kube_proxy_server_change(config_map, wanted)
+    assert [change.line for change in found if change.before != change.after] == lines
 
 
 def pod(name: str, address: str, ready: str) -> dict[str, Any]:
