@@ -493,7 +493,7 @@ def _felix_properties(definitions: Iterable[Object]) -> set[str]:
     return set()
 
 
-def typha(settings: Settings) -> list[Object]:
+def typha(settings: Settings, configuration: str = "") -> list[Object]:
     """Typha between the nodes and the API, for clusters of more than about 50 nodes (one replica for each 100 to 200)."""
     labels = {"k8s-app": "calico-typha"}
     meta = {"name": "calico-typha", "namespace": NAMESPACE, "labels": labels}
@@ -561,7 +561,8 @@ def typha(settings: Settings) -> list[Object]:
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta,
          "spec": {"replicas": settings.typha_replicas, "revisionHistoryLimit": 2, "selector": {"matchLabels": labels},
                   "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 1}},
-                  "template": {"metadata": {"labels": labels}, "spec": pod}}},
+                  "template": {"metadata": {"labels": labels, "annotations": {CONFIGURATION_ANNOTATION: configuration}},
+                               "spec": pod}}},
     ]  # fmt: skip
 
 
@@ -593,7 +594,7 @@ def objects(upstream: str, settings: Settings) -> list[Object]:
         else:
             result.append(obj)
     if settings.typha_replicas:
-        result += typha(settings)
+        result += typha(settings, configuration)
     if settings.bgp_topology == "none" and settings.encapsulation == "none":
         raise CalicoError(
             "cluster_bgp_topology: without BGP and without encapsulation no node has a route to another's pods"
