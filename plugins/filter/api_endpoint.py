@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import node_ips
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import endpoint_move
+
+FACTS_VARIABLE = "endpoint_move_facts"
 
 
 def announced_endpoint(address: str, hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -29,8 +32,34 @@ def announced_endpoint(address: str, hosts: Iterable[str], hostvars: Mapping[str
     }
 
 
+def _facts(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """What each host showed in this run; one that did not answer is left out."""
+    found = {host: (hostvars[host].get(FACTS_VARIABLE) or {}).get("facts") for host in hosts if host in hostvars}
+    return {host: facts for host, facts in found.items() if facts}
+
+
+def api_endpoint_others(
+    wanted: Mapping[str, Any], hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The endpoints that stand or are asked in a cluster beside the wanted one."""
+    return endpoint_move.others(wanted, _facts(hosts, hostvars))
+
+
+def api_endpoint_refusals(
+    wanted: Mapping[str, Any], hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Why a move is not begun, as sentences."""
+    names = list(hosts)
+    return endpoint_move.refusals(wanted, names, _facts(names, hostvars))
+
+
 class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"announced_endpoint": announced_endpoint}
+        return {
+            "announced_endpoint": announced_endpoint,
+            "api_endpoint_others": api_endpoint_others,
+            "api_endpoint_refusals": api_endpoint_refusals,
+            "api_endpoint_binds": endpoint_move.binds,
+        }

@@ -19,10 +19,10 @@ import json
 import os
 import re
 import typing as t
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from urllib.parse import urlsplit
 
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _kubeadm
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _endpoint_move, _kubeadm
 
 MANIFESTS = "etc/kubernetes/manifests"
 ROUTES = "proc/net/route"
@@ -55,6 +55,7 @@ class Live:
     blocks: tuple[str, ...] = ()
     endpoint: str = ""
     encapsulation: str = ""
+    standing: t.Mapping[str, t.Any] = field(default_factory=dict)
 
 
 class Finding(t.NamedTuple):
@@ -72,18 +73,19 @@ class Finding(t.NamedTuple):
 
 def observe(root: str = "/") -> dict[str, t.Any]:
     """Read the node's files: :class:`Live` as a dictionary. A file that is missing, cut off or not kubeadm's shows nothing."""
-    return asdict(
-        live_of(
-            _read(root, f"{MANIFESTS}/kube-apiserver.yaml"),
-            _read(root, f"{MANIFESTS}/kube-controller-manager.yaml"),
-            bool(_read(root, f"{MANIFESTS}/etcd.yaml")),
-            _read(root, KUBELET_SETTINGS),
-            _cni(root),
-            _read(root, ROUTES),
-            next((text for text in (_read(root, path) for path in KUBECONFIGS) if text), ""),
-            _interfaces(root),
-        )
+    live = live_of(
+        _read(root, f"{MANIFESTS}/kube-apiserver.yaml"),
+        _read(root, f"{MANIFESTS}/kube-controller-manager.yaml"),
+        bool(_read(root, f"{MANIFESTS}/etcd.yaml")),
+        _read(root, KUBELET_SETTINGS),
+        _cni(root),
+        _read(root, ROUTES),
+        next((text for text in (_read(root, path) for path in KUBECONFIGS) if text), ""),
+        _interfaces(root),
     )
+    standing = _endpoint_move.standing_of(lambda path: _read(root, path.lstrip("/")))
+    # A machine without a cluster may have files of one that was never made.
+    return asdict(replace(live, standing=asdict(standing) if live.endpoint else {}))
 
 
 def _read(root: str, path: str) -> str:
@@ -349,14 +351,37 @@ def _judge_blocks(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) ->
 
 def _judge_endpoint(live: t.Mapping[str, t.Any], wanted: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
     before, after = str(live.get("endpoint") or ""), endpoint_of(str(wanted.get("endpoint") or ""))
-    if before and after and before != after:
+    if not before or not after:
+        return
+    what = f"cluster_api_endpoint_mode, _address and _port make the API's address {after}"
+    mode = str(wanted.get("endpoint_mode") or "")
+    to = _endpoint_move.Endpoint(mode, *_endpoint_move.split(after))
+    seen = _endpoint_move.Seen.of({"standing": live.get("standing") or {}})
+    if wanted.get("endpoint_moves"):
+        # What is only asked here may be provided on other machines: all of them together are looked at later.
+        for why, fix in _endpoint_move.refusals(_endpoint_move.endpoints_of({"": seen}, to), to):
+            yield Finding(
+                "live_api_endpoint", what, f"a live cluster with {before}", f"{why}.", f"{fix[0].upper()}{fix[1:]}."
+            )
+        return
+    moved_by = f"{_endpoint_move.PLAYBOOK} moves it with service kept"
+    rest = _endpoint_move.left_over(seen.standing, to, bool(wanted.get("control_plane"))) if mode else []
+    if before != after:
         host = before.rpartition(":")[0].strip("[]")
         yield Finding(
             "live_api_endpoint",
-            f"cluster_api_endpoint_mode, _address and _port make the API's address {after}",
+            what,
             f"a live cluster with {before}",
             "It is in every node's kubeconfig, in the API's certificates and in ConfigMaps: what answers at the old one would go, and every node with it.",
-            f"Set them back, to the mode that answers at {host} port {before.rpartition(':')[2]}, or build another cluster beside it.",
+            f"{moved_by}; or set them back, to the mode that answers at {host} port {before.rpartition(':')[2]}.",
+        )
+    elif rest:
+        yield Finding(
+            "live_api_endpoint",
+            what,
+            f"beside it {', '.join(rest)}, of another endpoint",
+            "A move of the API's address has not ended: some of its clients may still ask at the other endpoint.",
+            f"Run {_endpoint_move.PLAYBOOK} again, which ends it; or with the former values, which takes it back.",
         )
 
 

@@ -24,6 +24,7 @@ RULES: dict[str, Rule] = {}
 rule = registry(RULES)
 
 API_PORT = 6443
+ALSO = "cluster_api_endpoint_also"
 ADDRESS, SOURCE, PEERS = (
     "cluster_api_endpoint_address",
     "cluster_api_endpoint_bgp_source",
@@ -156,6 +157,14 @@ def _source_problems(view: View, host: Host) -> Iterator[Problem]:
         yield view.about(host, SOURCE, "is the API's address itself, which a control plane has only at times", fix)
     if source in routers:
         yield view.about(host, SOURCE, "is the router's address", fix)
+
+
+@rule
+def no_second_endpoint(view: View) -> Iterator[Problem]:
+    """Endpoints beside the wanted one are of a move that is under way, which finds them on the nodes."""
+    if view.common(ALSO):
+        reason = "names endpoints beside the wanted one: the playbook api_endpoint_move sets it, from what it finds, while an address moves"
+        yield view.cluster_problem(ALSO, reason, "leave it out", value=view.common(ALSO))
 
 
 def _two_watchers(view: View) -> Iterator[Problem]:

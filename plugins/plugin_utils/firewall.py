@@ -54,6 +54,8 @@ class Port:
     why: str
 
 
+API_ENDPOINT_PORT = "{api_endpoint_port}"
+PROXIED_ELSEWHERE = ("local", "external", "bgp_anycast")
 PORTS: tuple[Port, ...] = (
     Port("ssh", "any", "tcp", ("{ssh_port}",), ("admins",), "", "the controller and people"),
     Port(
@@ -69,7 +71,7 @@ PORTS: tuple[Port, ...] = (
         "api endpoint",
         "control_plane",
         "tcp",
-        ("{api_endpoint_port}",),
+        (API_ENDPOINT_PORT,),
         ("nodes", "pods", "admins", "api_clients"),
         "api_endpoint",
         "the address that moves between the control planes (cluster_api_endpoint_mode: keepalived)",
@@ -225,6 +227,7 @@ class Cluster:
     features: frozenset[str] = frozenset()
     ssh_port: int = 22
     api_endpoint_port: int = 6443
+    more_api_endpoint_ports: Sequence[int] = ()
     registry_port: int = 5000
     node_ports: Sequence[str] = ()
     node_port_range: str = NODE_PORT_RANGE
@@ -232,11 +235,18 @@ class Cluster:
     log_drops: bool = False
 
 
+def api_endpoints(values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The API's endpoints, ``mode``, ``address`` and ``port`` of each: the wanted one, and while it moves those beside it."""
+    wanted = {key: values.get(f"api_endpoint_{key}") for key in ("mode", "address", "port")}
+    return [wanted, *(values.get("api_endpoint_also") or ())]
+
+
 def features(values: Mapping[str, Any]) -> frozenset[str]:
     """The features of a cluster that open ports, from its variables (by their names without ``cluster_``)."""
     plugin, encapsulation = str(values.get("network_plugin", "")), str(values.get("encapsulation") or "none")
     balancer = str(values.get("load_balancer_mode", ""))
     wireguard = bool(values.get("wireguard"))
+    modes = {str(one.get("mode")) for one in api_endpoints(values)}
     found = {
         "calico_bgp": plugin == "calico" and bool(values.get("bgp_sessions")),
         "calico_vxlan": plugin == "calico" and encapsulation.startswith("vxlan"),
@@ -247,10 +257,10 @@ def features(values: Mapping[str, Any]) -> frozenset[str]:
         "cilium_geneve": plugin == "cilium" and encapsulation == "geneve",
         "cilium_wireguard": plugin == "cilium" and wireguard,
         "kube_proxy": values.get("kube_proxy_mode") != "none",
-        "keepalived": values.get("api_endpoint_mode") == "keepalived",
+        "keepalived": "keepalived" in modes,
         # In mode local HAProxy listens on the loopback, an external balancer has its own machine, and an announced address is answered by the API itself.
-        "api_endpoint": values.get("api_endpoint_mode") not in ("local", "external", "bgp_anycast"),
-        "api_bfd": values.get("api_endpoint_mode") == "bgp_anycast" and bool(values.get("api_endpoint_bfd")),
+        "api_endpoint": bool(modes - set(PROXIED_ELSEWHERE)),
+        "api_bfd": "bgp_anycast" in modes and bool(values.get("api_endpoint_bfd")),
         "metallb_speaker": balancer.startswith("metallb_"),
         # Only FRR has BFD, MetalLB's native speaker refuses it.
         "metallb_bfd": balancer == "metallb_bgp" and bool(values.get("load_balancer_bfd")),
@@ -282,7 +292,7 @@ def opened(cluster: Cluster) -> list[Port]:
             line.name,
             line.role,
             line.protocol,
-            tuple(port.format(**numbers) for port in line.ports),
+            tuple(text for port in line.ports for text in _numbered(port, numbers, cluster.more_api_endpoint_ports)),
             line.senders,
             line.feature,
             line.why,
@@ -290,6 +300,11 @@ def opened(cluster: Cluster) -> list[Port]:
         for line in PORTS
         if line.role in roles and (not line.feature or line.feature in cluster.features)
     ]
+
+
+def _numbered(port: str, numbers: Mapping[str, int], more: Iterable[int]) -> list[str]:
+    """A port of the table as numbers; while the API's address moves there may be several of its."""
+    return [port.format(**numbers), *(map(str, more) if port == API_ENDPOINT_PORT else ())]
 
 
 def own_rules(cluster: Cluster, action: str) -> list[Rule]:
@@ -467,8 +482,10 @@ def from_inventory(
             for address in node_addresses.get(name, ())
         ]
 
-    endpoint = str(values.get("api_endpoint_address") or "")
-    balancer = [endpoint] if values.get("api_endpoint_mode") == "external" and is_network(endpoint) else []
+    endpoints = api_endpoints(values)
+    outside = [str(one.get("address") or "") for one in endpoints if one.get("mode") == "external"]
+    balancer = [address for address in outside if is_network(address)]
+    ports = [int(one.get("port") or 6443) for one in endpoints if one.get("mode") not in PROXIED_ELSEWHERE]
     registry = str(values.get("bundle_registry") or "")
     here = bool(registry) and host in groups.get("bundle_server", ())
     port = registry.rpartition(":")[2].strip("/")
@@ -489,7 +506,8 @@ def from_inventory(
         },
         features=features({**values, "registry_here": here}),
         ssh_port=int(values.get("ssh_port") or 22),
-        api_endpoint_port=int(values.get("api_endpoint_port") or 6443),
+        api_endpoint_port=ports[0] if ports else int(values.get("api_endpoint_port") or 6443),
+        more_api_endpoint_ports=tuple(sorted(set(ports[1:]) - set(ports[:1]))),
         registry_port=int(port) if port.isdigit() else 5000,
         node_ports=[str(text) for text in values.get("firewall_node_port_cidrs") or ()],
         node_port_range=str(values.get("node_port_range") or NODE_PORT_RANGE),

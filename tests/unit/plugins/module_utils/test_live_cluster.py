@@ -199,6 +199,74 @@ def test_ipv6_addresses_of_etcd_compare_in_any_spelling() -> None:
     assert judge(live, {"etcd_addresses": ["fd00:0::000b"]}) == []
 
 
+MARKED = "# Written by bare_metal.kubernetes\n"
+HAPROXY = {"parts": ["haproxy"], "binds": ["127.0.0.1:7443"]}
+KEEPALIVED = {"parts": ["keepalived", "haproxy"], "binds": ["*:8443"], "vrrp": ["10.77.1.100"]}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "standing", "wanted", "words"),
+    [
+        ("127.0.0.1:7443", HAPROXY, {"endpoint": "https://127.0.0.1:7443", "endpoint_mode": "local"}, ""),
+        (
+            "127.0.0.1:7443",
+            HAPROXY,
+            {"endpoint": "https://10.77.1.100:8443", "endpoint_mode": "keepalived"},
+            "bare_metal.kubernetes.api_endpoint_move moves it with service kept",
+        ),
+        (
+            "127.0.0.1:7443",
+            HAPROXY,
+            {"endpoint": "https://10.77.1.100:8443", "endpoint_mode": "keepalived", "endpoint_moves": True},
+            "",
+        ),
+        # Its clients have moved, the old one stands yet.
+        (
+            "10.77.1.100:8443",
+            HAPROXY,
+            {"endpoint": "https://10.77.1.100:8443", "endpoint_mode": "keepalived"},
+            "Run bare_metal.kubernetes.api_endpoint_move again",
+        ),
+        (
+            "10.77.1.100:8443",
+            KEEPALIVED,
+            {"endpoint": "https://10.77.1.100:8443", "endpoint_mode": "keepalived", "control_plane": True},
+            "",
+        ),
+        # The playbook itself refuses what cannot be done with both.
+        (
+            "10.77.1.100:8443",
+            KEEPALIVED,
+            {"endpoint": "https://10.77.1.101:8443", "endpoint_mode": "keepalived", "endpoint_moves": True},
+            "Move to another mode first",
+        ),
+        # On a worker nothing shows who provides it; the port of the same address may change.
+        (
+            "10.77.1.100:8443",
+            {},
+            {"endpoint": "https://10.77.1.100:9443", "endpoint_mode": "keepalived", "endpoint_moves": True},
+            "",
+        ),
+    ],
+)
+def test_the_apis_address_moves_by_its_playbook_only(
+    endpoint: str, standing: dict[str, Any], wanted: dict[str, Any], words: str
+) -> None:
+    findings = judge({"endpoint": endpoint, "standing": standing}, wanted)
+    assert [(finding.check, words in finding.fix) for finding in findings] == (
+        [("live_api_endpoint", True)] if words else []
+    )
+
+
+def test_what_answers_for_the_api_shows_in_the_files_of_a_cluster(tmp_path: Path) -> None:
+    (tmp_path / "etc/haproxy").mkdir(parents=True)
+    (tmp_path / "etc/haproxy/haproxy.cfg").write_text(f"{MARKED}frontend x\n  bind 127.0.0.1:7443\n")
+    assert node(tmp_path)["standing"] == {}
+    (tmp_path / "etc/kubernetes").mkdir()
+    (tmp_path / "etc/kubernetes/kubelet.conf").write_text("    server: https://127.0.0.1:7443\n")
+    assert node(tmp_path)["standing"]["binds"] == ("127.0.0.1:7443",)
+
+
 # As the kernel prints it: a default route, a blackhole to 10.244.7.64/26, another node's block, a blackhole to one address.
 ROUTES = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
 eth0\t00000000\tFE014D0A\t0003\t0\t0\t0\t00000000\t0\t0\t0

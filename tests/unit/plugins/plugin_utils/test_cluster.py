@@ -410,6 +410,7 @@ CASES: list[tuple[str, Break, str]] = [
     ("endpoint_port", common(cluster_api_endpoint_port=6443), "kube-apiserver's own port"),
     ("endpoint_fits_mode", anycast(cluster_api_endpoint_address=""), "is empty, the mode bgp_anycast needs it"),
     ("endpoint_is_nobodys", anycast(cluster_api_endpoint_address="10.77.1.11"), "is cp1's own address"),
+    ("no_second_endpoint", common(cluster_api_endpoint_also=[{"mode": "local", "address": "127.0.0.1", "port": 7443}]), "playbook api_endpoint_move sets it"),
     ("announced_address", anycast(cluster_api_endpoint_port=8443), "is not the port of kube-apiserver"),
     ("announced_address", anycast(cluster_api_endpoint_address="api.example.org"), "is a name; what is announced is an address"),
     ("announced_address", anycast(cluster_api_endpoint_address="10.77.1.250"), "-> warning is next to cp1 (10.77.1.11)"),

@@ -117,6 +117,7 @@ ANYCAST = {
     "api_endpoint_port": 6443,
     "api_endpoint_bgp_peers": [{"address": "192.0.2.254", "as_number": 64601}],
 }
+MOVES = [{"mode": "keepalived", "address": "192.0.2.100", "port": 8443}]
 NODES = {"cp", "worker", "worker6"}
 PODS = {"pod", "pod6"}
 
@@ -139,6 +140,15 @@ PODS = {"pod", "pod6"}
         ("cp1", "tcp 8443", {"api_endpoint_mode": "keepalived", "api_endpoint_port": "8443"}, {"admin"} | NODES | PODS),
         ("cp1", "vrrp 0", {"api_endpoint_mode": "keepalived"}, {"cp"}),
         ("cp1", "vrrp 0", {}, set()),
+        # While the API's address moves, both endpoints are open.
+        ("cp1", "vrrp 0", {"api_endpoint_also": MOVES}, {"cp"}),
+        ("cp1", "tcp 8443", {"api_endpoint_also": MOVES}, {"admin"} | NODES | PODS),
+        ("cp1", "tcp 7443", {"api_endpoint_also": MOVES}, set()),
+        ("cp1", "tcp 8443", {"api_endpoint_mode": "keepalived", "api_endpoint_port": 9443, "api_endpoint_also": MOVES}, {"admin"} | NODES | PODS),
+        ("cp1", "tcp 9443", {"api_endpoint_mode": "keepalived", "api_endpoint_port": 9443, "api_endpoint_also": MOVES}, {"admin"} | NODES | PODS),
+        ("cp1", "udp 3784", {**ANYCAST, "api_endpoint_bfd": True, "api_endpoint_also": MOVES}, {"router"}),
+        ("cp1", "tcp 8443", {**ANYCAST, "api_endpoint_also": MOVES}, {"admin"} | NODES | PODS),
+        ("cp1", "tcp 6443", {"api_endpoint_also": [{"mode": "external", "address": "203.0.113.5", "port": 443}]}, {"admin", "client"} | NODES | PODS),
         ("w1", "vrrp 0", {"api_endpoint_mode": "keepalived"}, set()),
         ("cp1", "udp 3784", {**ANYCAST, "api_endpoint_bfd": True}, {"router"}),
         ("cp1", "udp 3784", {**ANYCAST, "api_endpoint_bfd": False}, set()),
