@@ -311,14 +311,19 @@ def settle(request: Request) -> Outcome:
     """Wait until nothing on this node asks at another endpoint any more."""
     if request.check:
         return Outcome()
-    problems = _wait(lambda: _unsettled(request), request.seconds)
-    hard = [problem for problem in problems if not problem.startswith(CONNECTED)]
-    if hard or (problems and not request.cut):
+    found: list[str] = []
+
+    def look_again() -> list[str]:
+        found[:] = _unsettled(request)
+        return [problem for problem in found if not (request.cut and problem.startswith(CONNECTED))]
+
+    problems = _wait(look_again, request.seconds)
+    if problems:
         raise core.EndpointMoveError(
             f"{'; '.join(problems)}. Both endpoints stand, nothing was taken away. Point these programs at {request.wanted.name} "
             f"(endpoint_move_cut: true cuts connections of programs that are none of the cluster's), then run the same play again"
         )
-    return Outcome(problems=tuple(problems))
+    return Outcome(problems=tuple(found))
 
 
 CONNECTED = "still connected"

@@ -21,9 +21,18 @@ context = ssl._create_unverified_context()
 path = '/api/v1/namespaces/%s/configmaps/%s' % (given['namespace'], given['name'])
 bearer = {'Authorization': 'Bearer ' + given['token']}
 
+def place():
+    # Whom a kubeconfig of the machine names at present, or always the same one.
+    if given['follow']:
+        with open(given['follow']) as stream:
+            (server,) = [line.split()[-1] for line in stream if line.strip().startswith('server:')]
+        host, _colon, port = server.partition('//')[2].rpartition(':')
+        return host.strip('[]'), int(port)
+    return given['host'], given['port']
+
 def connect(patience):
     # As Go's clients: keep-alives after 15 s, every 15 s.
-    connection = http.client.HTTPSConnection(given['host'], given['port'], timeout=patience, context=context)
+    connection = http.client.HTTPSConnection(*place(), timeout=patience, context=context)
     connection.connect()
     for option, value in ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 9)):
         connection.sock.setsockopt(socket.IPPROTO_TCP, option, value)
@@ -44,7 +53,7 @@ answers, lost = Signs(), []
 def ask():
     begun = time.monotonic()
     try:
-        connection = http.client.HTTPSConnection(given['host'], given['port'], timeout=given['patience'], context=context)
+        connection = http.client.HTTPSConnection(*place(), timeout=given['patience'], context=context)
         # What needs no etcd: the way to an API server is measured here, what the cluster makes of a death is in the watches.
         connection.request('GET', '/version', headers=bearer)
         answer = connection.getresponse()
@@ -66,7 +75,7 @@ def write():
         body = json.dumps({'data': {'turn': str(number)}})
         headers = {**bearer, 'Content-Type': 'application/merge-patch+json'}
         try:
-            connection = http.client.HTTPSConnection(given['host'], given['port'], timeout=1, context=context)
+            connection = http.client.HTTPSConnection(*place(), timeout=1, context=context)
             connection.request('PATCH', path, body, headers)
             connection.getresponse().read()
             connection.close()
@@ -107,7 +116,8 @@ watchers, terminal, streams, threads = [Signs() for _ in range(given['watches'])
 threading.Thread(target=write, daemon=True).start()
 for signs in watchers:
     threading.Thread(target=watch, args=(signs,), daemon=True).start()
-threading.Thread(target=execute, args=(terminal,), daemon=True).start()
+if given['exec_pod']:
+    threading.Thread(target=execute, args=(terminal,), daemon=True).start()
 begun, number = time.monotonic(), 0
 while not over.is_set():
     thread = threading.Thread(target=ask, daemon=True)
@@ -127,7 +137,8 @@ json.dump({'asked': number, 'lost': len(lost), 'longest_gap': answers.longest, '
 
 @dataclass(frozen=True)
 class Client:
-    """Where the clients run and whom they ask. ``machine``: the container; ``host`` and ``port``: the API's address; ``exec_pod``: a pod with a shell."""
+    """Where the clients run and whom they ask. ``machine``: the container; ``host`` and ``port``: the API's address; ``exec_pod``: a pod with a shell, empty
+    for no exec stream; ``follow``: a kubeconfig of the machine, whose server is asked instead, whichever it names at that moment."""
 
     machine: str
     host: str
@@ -136,6 +147,7 @@ class Client:
     exec_pod: str
     exec_container: str = "kube-proxy"
     exec_namespace: str = "kube-system"
+    follow: str = ""
 
 
 @dataclass
@@ -195,7 +207,7 @@ def clients(client: Client, *, every: float = 0.02, patience: float = 2.0, watch
         **OBJECT,
         **{
             name: getattr(client, name)
-            for name in ("host", "port", "token", "exec_pod", "exec_container", "exec_namespace")
+            for name in ("host", "port", "token", "exec_pod", "exec_container", "exec_namespace", "follow")
         },
         "every": every,
         "patience": patience,
