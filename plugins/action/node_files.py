@@ -83,9 +83,12 @@ class ActionModule(NodeAction):
             raise AnsibleActionFail(
                 f"exactly one of {', '.join(SOURCES)} is needed; given: {', '.join(given) or 'none'}"
             )
-        file = {key: value for key, value in entry.items() if key not in (*SOURCES, "format")}
+        more = entry.get("variables") or {}
+        if not isinstance(more, dict) or (more and given != ["template"]):
+            raise AnsibleActionFail("'variables' are a mapping, and a template's")
+        file = {key: value for key, value in entry.items() if key not in (*SOURCES, "format", "variables")}
         if given == ["template"]:
-            return file, self._render_template(entry["template"], variables)
+            return file, self._render_template(entry["template"], {**variables, **more})
         if given == ["data"]:
             return file, dump(entry["data"], entry.get("format"))
         if not isinstance(entry["content"], str):

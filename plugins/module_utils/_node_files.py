@@ -132,6 +132,7 @@ FILE = dict(
     path=dict(type="path", required=True),
     content=dict(type="str"),
     template=dict(type="str"),
+    variables=dict(type="dict", default={}),
     data=dict(type="raw"),
     format=dict(type="str", choices=["json", "yaml", "yaml_documents"]),
     validate=dict(type="list", elements="str"),

@@ -26,6 +26,7 @@ options:
       path: {description: Where the file lands., type: path, required: true}
       content: {description: The text of the file., type: str}
       template: {description: A Jinja template below C(templates) of the calling role., type: str}
+      variables: {description: 'More variables for O(files[].template), so that one makes several files.', type: dict, default: {}}
       data: {description: 'Data that is written in O(files[].format).', type: raw}
       format: {description: 'How O(files[].data) is written.', type: str, choices: [json, yaml, yaml_documents]}
       mode: {description: 'Octal permission bits in quotes. The default is V(0644), for a secret file V(0600).', type: str}

@@ -79,10 +79,16 @@ def test_a_template_becomes_what_the_builtin_makes_of_it(tmp_path: Path) -> None
                 "name": "Builtin",
                 "ansible.builtin.template": {"src": "etc/a.j2", "dest": f"{out}/builtin", "mode": "0644"},
             },
-            node_files(files=[{"path": f"{out}/ours", "template": "etc/a.j2"}]),
+            node_files(
+                files=[
+                    {"path": f"{out}/ours", "template": "etc/a.j2"},
+                    {"path": f"{out}/other", "template": "etc/a.j2", "variables": {"demo_value": "its own"}},
+                ]
+            ),
         ],
     )
     assert done.returncode == 0, done.stdout
+    assert "value=its own" in (out / "other").read_text(), "one template, two files"
     assert (out / "ours").read_bytes() == (out / "builtin").read_bytes()
     assert "value=42" in (out / "ours").read_text()
 
@@ -120,6 +126,7 @@ def test_all_that_cannot_be_rendered_is_named_at_once(tmp_path: Path) -> None:
         {"path": "/x/4", "content": "a", "mode": 644},
         {"path": "/x/5", "data": {}},
         {"content": "a"},
+        {"path": "/x/7", "content": "a", "variables": {"demo_value": 1}},
     ]
     done = play(tmp_path, [node_files(files=files)])
     assert done.returncode != 0
@@ -131,6 +138,7 @@ def test_all_that_cannot_be_rendered_is_named_at_once(tmp_path: Path) -> None:
         "write it in quotes",
         "data needs 'format'",
         "files[5] (without a path)",
+        "/x/7): 'variables' are a mapping, and a template's",
     ):
         assert text in said, text
     assert "Traceback" not in said
