@@ -283,6 +283,15 @@ def with_token(documents: t.Sequence[t.Mapping[str, t.Any]], token: str, ca_cert
     return [{**document, "discovery": discovery} if document is join else dict(document) for document in documents]
 
 
+def with_patches(documents: t.Iterable[t.Mapping[str, t.Any]], directory: str) -> list[dict[str, t.Any]]:
+    """The documents, those about this node with kubeadm's directory of patches."""
+    about_node = ("InitConfiguration", "JoinConfiguration")
+    return [
+        {**document, "patches": {"directory": directory}} if document.get("kind") in about_node else dict(document)
+        for document in documents
+    ]
+
+
 def wanted_sans(documents: t.Sequence[t.Mapping[str, t.Any]]) -> frozenset[str]:
     """Names and addresses that kubeadm puts into the certificate of this node's apiserver (GetAPIServerAltNames of kubeadm's pkiutil)."""
     init, cluster = document_of(documents, "InitConfiguration"), document_of(documents, "ClusterConfiguration")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import glob
+import json
 import os
 import shutil
 import time
@@ -37,7 +38,7 @@ COREDNS = {"name": "coredns", "namespace": "kube-system"}
 @dataclass(frozen=True)
 class Request:
     """What the module was asked for. ``peers`` are addresses of the other control planes, ``upload`` whether this node keeps the cluster's
-    configuration in the API up to date, ``coredns_replicas`` included."""
+    configuration in the API up to date, ``coredns_replicas`` included. ``patches`` are kubeadm's, as data by file name."""
 
     documents: t.Sequence[t.Mapping[str, t.Any]]
     token: str = ""
@@ -48,6 +49,7 @@ class Request:
     check: bool = False
     paths: look.Paths = field(default_factory=look.Paths)
     coredns_replicas: int = 0
+    patches: t.Mapping[str, t.Any] = field(default_factory=dict)
 
     @property
     def local(self) -> t.Mapping[str, t.Any]:
@@ -126,14 +128,21 @@ def alone(seconds: float = 600.0) -> t.Iterator[None]:
 
 
 @contextlib.contextmanager
-def config_file(documents: t.Iterable[t.Mapping[str, t.Any]]) -> t.Iterator[tuple[str, str]]:
-    """Documents in a file that only root can read, in memory, gone afterwards. Yields the file and a directory for what kubeadm generates."""
+def config_file(
+    documents: t.Iterable[t.Mapping[str, t.Any]], patches: t.Mapping[str, t.Any]
+) -> t.Iterator[tuple[str, str]]:
+    """Documents (and patches) in files that only root can read, in memory, gone afterwards. Yields the file and a directory for what kubeadm generates."""
     directory = os.path.join(RUN_DIRECTORY, "kubeadm")
     shutil.rmtree(directory, ignore_errors=True)  # of a run that was killed
     os.makedirs(os.path.join(directory, "generated"), mode=0o700)
     os.chmod(directory, 0o700)
-    path = os.path.join(directory, "config.json")
+    path, patched = os.path.join(directory, "config.json"), os.path.join(directory, "patches")
     try:
+        if patches:
+            os.mkdir(patched, mode=0o700)
+            documents = core.with_patches(documents, patched)
+        for name, patch in patches.items():
+            write_atomic(os.path.join(patched, name), json.dumps(patch).encode(), mode=0o600)
         write_atomic(path, core.config_text(documents).encode(), mode=0o600)
         yield path, os.path.join(directory, "generated")
     finally:
@@ -223,7 +232,7 @@ def initialise(request: Request) -> Outcome:
     if not steps or request.check:
         return outcome_of(steps)
     remove_cut_off(state)
-    with config_file(request.documents) as (path, _generated):
+    with config_file(request.documents, request.patches) as (path, _generated):
         kubeadm(
             "init",
             f"--config={path}",
@@ -248,7 +257,8 @@ def join(request: Request) -> Outcome:
         )
     remove_cut_off(state)
     if phases:
-        with config_file(core.with_token(request.documents, request.token, request.ca_cert_hash)) as (path, _generated):
+        documents = core.with_token(request.documents, request.token, request.ca_cert_hash)
+        with config_file(documents, request.patches) as (path, _generated):
             skip = core.skipped(steps, core.JOIN_PHASES)
             kubeadm(
                 "join",
@@ -342,7 +352,7 @@ def configure(request: Request) -> Outcome:
             f"node '{request.node_name}' is not a whole control plane ({', '.join(lacking)} missing): it has to be initialised or joined first"
         )
     live = {name: look.read_text(paths.manifest(name)) or "" for name in core.COMPONENTS}
-    with config_file(request.documents) as (path, generated):
+    with config_file(request.documents, request.patches) as (path, generated):
         wanted = _generate(request, path, generated)
         problems = core.refusals(live["kube-apiserver"], wanted["kube-apiserver"])
         if problems:

@@ -58,6 +58,11 @@ options:
     description: Replicas that CoreDNS has at least, kept by the node with O(upload), for V(configured). More are left alone.
     type: int
     default: 0
+  patches:
+    description:
+      - kubeadm's patches of what it generates, as data by file name (C(kube-apiserver0+strategic.json)). The documents of O(configuration) are told of them.
+    type: dict
+    default: {}
   timeout_seconds:
     description: How long a component may take until it runs with new settings.
     type: int
@@ -109,6 +114,7 @@ def main() -> None:
             "peers": {"type": "list", "elements": "str", "default": []},
             "upload": {"type": "bool", "default": False},
             "coredns_replicas": {"type": "int", "default": 0},
+            "patches": {"type": "dict", "default": {}},
             "timeout_seconds": {"type": "int", "default": 180},
         },
         supports_check_mode=True,
@@ -124,6 +130,7 @@ def main() -> None:
             params["timeout_seconds"],
             module.check_mode,
             coredns_replicas=params["coredns_replicas"],
+            patches=params["patches"],
         )
         with contextlib.nullcontext() if module.check_mode else shell.alone():
             outcome = ACTIONS[params["state"]](request)

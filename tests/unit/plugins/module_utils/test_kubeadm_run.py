@@ -266,7 +266,7 @@ def test_what_is_stored_in_the_api(
             patches.append((target["metadata"]["name"], list(stamp) if stamp else patch["spec"]))
 
     monkeypatch.setattr(shell, "admin_api", lambda _request, deadline: Api())
-    with shell.config_file(INIT) as (path, _generated):
+    with shell.config_file(INIT, {}) as (path, _generated):
         shell._store(shell.Request(INIT, coredns_replicas=5), changes, path)
     assert [argv[3] for argv in kubeadm.calls] == phases
     assert patches == patched
@@ -394,13 +394,27 @@ def test_a_component_that_is_not_well_is_named_even_without_changes(live: Live) 
         shell._apply(live.request, (), wanted, "/config")
 
 
+def test_patches_lie_beside_the_configuration_that_names_them_and_go_with_it(kubeadm: Kubeadm) -> None:
+    patch = {"spec": {"containers": [{"name": "kube-apiserver"}]}}
+    for documents, kind in ((INIT, "InitConfiguration"), (JOIN, "JoinConfiguration")):
+        with shell.config_file(documents, {"kube-apiserver0+strategic.json": patch}) as (path, _generated):
+            written = [json.loads(part) for part in Path(path).read_text().split("---\n") if part]
+            (directory,) = {document["patches"]["directory"] for document in written if document["kind"] == kind}
+            (file,) = Path(directory).iterdir()
+            assert (file.name, json.loads(file.read_text())) == ("kube-apiserver0+strategic.json", patch)
+            assert not any("patches" in document for document in written if document["kind"] != kind)
+        assert not file.exists()
+    with shell.config_file(INIT, {}) as (path, _generated):
+        assert "patches" not in Path(path).read_text(), "without patches nothing is said of them"
+
+
 def test_a_certificate_comes_back_when_no_new_one_can_be_made(live: Live, kubeadm: Kubeadm) -> None:
     pair = [Path(live.paths.leaf("apiserver", ending)) for ending in ("crt", "key")]
     pair[0].parent.mkdir(parents=True)
     for path in pair:
         path.write_text(path.name)
     kubeadm.answer = CommandResult((), 1, "", "no CA key")
-    with shell.config_file(INIT) as (config, _generated), pytest.raises(core.KubeadmError, match="no CA key"):
+    with shell.config_file(INIT, {}) as (config, _generated), pytest.raises(core.KubeadmError, match="no CA key"):
         shell._renew(live.request, config)
     assert [path.read_text() for path in pair] == ["apiserver.crt", "apiserver.key"]
     assert sorted(path.name for path in pair[0].parent.iterdir()) == ["apiserver.crt", "apiserver.key"]
