@@ -78,6 +78,7 @@ def ask(url: str, ca: str, timeout: float) -> Answer:
     """
     parts, over = urllib.parse.urlsplit(url), time.monotonic() + timeout
     host, port = parts.hostname or "", parts.port or 443
+    target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
 
     def left() -> float:
         return max(0.001, over - time.monotonic())
@@ -92,9 +93,7 @@ def ask(url: str, ca: str, timeout: float) -> Answer:
             plain.settimeout(left())
             with context.wrap_socket(plain, server_hostname=host) as channel:
                 channel.settimeout(left())
-                channel.sendall(
-                    f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode()
-                )
+                channel.sendall(f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
                 while b"\r\n" not in said and len(said) < MOST_BYTES and time.monotonic() < over:
                     channel.settimeout(left())
                     part = channel.recv(MOST_BYTES)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _kubeadm as core
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _systemd
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api import (
+    READY_PATH,
     Credentials,
     KubeApi,
     KubeApiError,
@@ -159,7 +160,7 @@ def anonymous_ready(server: str, ca: str, timeout: float = PROBE_TIMEOUT) -> str
         host, port = core.split_endpoint(server.split("//", 1)[1])
         connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
         try:
-            connection.request("GET", "/readyz")
+            connection.request("GET", READY_PATH)
             answer = connection.getresponse()
             text = answer.read().decode("utf-8", "replace")
         finally:

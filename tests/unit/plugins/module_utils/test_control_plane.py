@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _control_plane as look
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils import _kubeadm as core
-from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api import Credentials, KubeApi
+from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api import READY_PATH, Credentials, KubeApi
 
 sys.path.insert(0, str(Path(__file__).parent))
 from kube_server import Authority, Server
@@ -243,9 +243,9 @@ def test_readiness_is_asked_without_credentials(
 ) -> None:
     server = api[1]
     ca = str(tmp_path / "ca.pem")
-    answers["/readyz"] = (200, "ok")
+    answers[READY_PATH] = (200, "ok")
     assert look.anonymous_ready(server.url, ca) == ""
-    answers["/readyz"] = (500, "[-]etcd failed:\n reason withheld")
+    answers[READY_PATH] = (500, "[-]etcd failed:\n reason withheld")
     assert look.anonymous_ready(server.url, ca) == "status 500: [-]etcd failed: reason withheld"
     assert look.anonymous_ready("https://127.0.0.1:1", ca).startswith("no answer: ")
     (tmp_path / "other.pem").write_bytes(Authority().pem)
@@ -254,7 +254,7 @@ def test_readiness_is_asked_without_credentials(
 
 def test_patience_only_with_what_can_come(api: tuple[KubeApi, Server], answers: dict[str, Any], tmp_path: Path) -> None:
     server, ca = api[1], str(tmp_path / "ca.pem")
-    answers["/readyz"] = (500, "starting")
+    answers[READY_PATH] = (500, "starting")
     started = time.monotonic()
     assert look.patient_ready(core.NodeState(), server.url, ca, patience=30)
     assert time.monotonic() - started < 5
