@@ -25,20 +25,29 @@ def apiserver_memory_mib(machine: Mapping[str, Any], taints: Taints = None) -> i
         ) from error
 
 
-def event_rate_limits(densities: Sequence[int], control_planes: int, event_ttl: str) -> list[dict[str, Any]]:
+def event_rate_limits(
+    densities: Sequence[int], control_planes: int, event_ttl: str, own_etcd: bool = False
+) -> list[dict[str, Any]]:
     """Limits of events for nodes that may carry so many pods each (``densities``)."""
     pods = [int(each) for each in densities]
     try:
-        return core.event_limits(sum(pods), max(pods), int(control_planes), str(event_ttl))
+        return core.event_limits(sum(pods), max(pods), int(control_planes), str(event_ttl), own_etcd=bool(own_etcd))
     except ValueError as error:
         raise AnsibleFilterError(f"event_rate_limits: {error}") from error
 
 
-def control_plane_memory_mib(densities: Sequence[int], taints: Taints = None, etcd: bool = False) -> int:
+def control_plane_memory_mib(
+    densities: Sequence[int], taints: Taints = None, etcd: bool = False, events: bool = False
+) -> int:
     """MiB that a control plane keeps to itself on a machine that runs workloads as well; 0 on one that does not."""
     if not core.runs_workloads(taints):
         return 0
-    return core.control_plane_mib(sum(int(each) for each in densities), etcd=bool(etcd))
+    return core.control_plane_mib(sum(int(each) for each in densities), etcd=bool(etcd), events=bool(events))
+
+
+def etcd_events_memory_mib(densities: Sequence[int]) -> int:
+    """MiB that a member of the events' etcd takes, for nodes that may carry so many pods each."""
+    return core.events_etcd_mib(sum(int(each) for each in densities))
 
 
 def coredns_replicas(densities: Sequence[int]) -> int:
@@ -55,5 +64,6 @@ class FilterModule:
             "apiserver_memory_mib": apiserver_memory_mib,
             "control_plane_memory_mib": control_plane_memory_mib,
             "coredns_replicas": coredns_replicas,
+            "etcd_events_memory_mib": etcd_events_memory_mib,
             "event_rate_limits": event_rate_limits,
         }

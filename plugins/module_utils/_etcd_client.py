@@ -332,6 +332,11 @@ def read_arguments(given: t.Mapping[str, t.Any]) -> tuple[core.Wanted, Paths]:
     return wanted, Paths(**same, data=given["data_directory"], wal=wal, reads=tuple(given["reads"]))
 
 
+def each_member(given: t.Mapping[str, t.Any]) -> list[tuple[str, dict[str, t.Any]]]:
+    """The members of this host that the arguments of module etcd_member describe: the name of the cluster (empty: the first) and its arguments."""
+    return [("", dict(given)), *((entry["cluster"], {**given, **entry}) for entry in given["also"])]
+
+
 def run_state(
     state: str, wanted: core.Wanted, paths: Paths, given: t.Mapping[str, t.Any], check: bool
 ) -> tuple[list[str], Report]:

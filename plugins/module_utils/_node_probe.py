@@ -66,7 +66,7 @@ def ask_url(url: str, timeout: float, kept: int = KEPT_CHARACTERS) -> Observatio
     else:
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
     try:
-        connection.request("GET", parts.path or "/")
+        connection.request("GET", urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, "")))
         source = connection.sock.getsockname()[0]
         response = connection.getresponse()
         status, answer = response.status, response.read(max(kept, 65536)).decode("utf-8", "replace")
@@ -152,6 +152,7 @@ def parse_etcd(members: t.Mapping[str, t.Any], status: t.Sequence[t.Mapping[str,
         by_id[header.get("member_id")] = {
             "leader": body.get("leader") == header.get("member_id"),
             "db_size": body.get("dbSize", 0),
+            "db_quota": body.get("dbSizeQuota", 0),
             "version": body.get("version", ""),
             "errors": body.get("errors") or [],
         }
@@ -165,6 +166,7 @@ def parse_etcd(members: t.Mapping[str, t.Any], status: t.Sequence[t.Mapping[str,
                 "healthy": answered is not None and not answered["errors"],
                 "leader": bool(answered and answered["leader"]),
                 "db_size": answered["db_size"] if answered else 0,
+                "db_quota": answered["db_quota"] if answered else 0,
                 "version": answered["version"] if answered else "",
                 "errors": answered["errors"] if answered else ["does not answer"],
             }

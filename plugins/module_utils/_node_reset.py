@@ -22,6 +22,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils._command imp
 OWN_UNITS = (
     "kubelet.service",
     "containerd.service",
+    "etcd-events.service",
     "etcd.service",
     "bare-metal-firewall.service",
     # In this order: the one that is watched over by the other would be given its address back.
@@ -247,13 +248,16 @@ def _is_filtered(interface: str) -> bool:
     )
 
 
-def observe(etcd_data_directory: str, state_dir: str, marked: t.Sequence[str]) -> Found:
-    """Look for everything of a cluster on this machine. ``marked``: further directories whose marked files are ours."""
+def observe(etcd_data_directories: t.Sequence[str], state_dir: str, marked: t.Sequence[str]) -> Found:
+    """Look for everything of a cluster on this machine.
+
+    :param etcd_data_directories: of all its members. :param marked: further directories whose marked files are ours.
+    """
     links = json.loads(_said(["ip", "-json", "link", "show"]) or "[]")
     with open("/proc/self/mounts", encoding="utf-8") as stream:
         mounts = parse_mounts(stream.read())
     own = [path for directory in marked for path in sorted(glob.glob(directory + "/*")) if _is_ours(path)]
-    paths = [*_unit_files(), *PATHS, *(f"/usr/local/bin/{name}" for name in BINARIES), etcd_data_directory, *own]
+    paths = [*_unit_files(), *PATHS, *(f"/usr/local/bin/{name}" for name in BINARIES), *etcd_data_directories, *own]
     paths += [path for path in SHARED_UNITS.values() if _is_ours(path)]
     return Found(
         units=tuple(unit for unit in OWN_UNITS if _systemd.show(unit).load == "loaded"),

@@ -98,7 +98,9 @@ plan:
       description: Blocks of each pod network, the largest cluster, addresses of Services and of load-balancer pools.
       type: dict
     etcd:
-      description: Class of machine, members with heartbeat, election timeout and quota, quorum and racks that it cannot lose.
+      description: >-
+        Class of machine, members with heartbeat, election timeout and quotas, quorum and racks that it cannot lose; C(events) is what a second etcd for
+        events takes, null where there is none.
       type: dict
     control_plane:
       description: Hosts, class of machine, and flags with the reason where they follow from size.

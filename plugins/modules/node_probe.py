@@ -39,6 +39,10 @@ options:
     description: URL of this host's member.
     type: str
     default: https://127.0.0.1:2379
+  etcd_events_endpoint:
+    description: Client URL of this host's member of the etcd that keeps the events; empty where there is none.
+    type: str
+    default: ""
   etcd_pki:
     description: Directory with C(ca.crt), C(client.crt) and C(client.key).
     type: path
@@ -130,6 +134,7 @@ def main() -> None:
             "certificates": {"type": "bool", "default": False},
             "etcd": {"type": "bool", "default": False},
             "etcd_endpoint": {"type": "str", "default": "https://127.0.0.1:2379"},
+            "etcd_events_endpoint": {"type": "str", "default": ""},
             "etcd_pki": {"type": "path", "default": "/etc/etcd/pki"},
             "bgp": {"type": "bool", "default": False},
             "network_plugin": {"type": "str", "choices": ["calico", "cilium"], "default": "calico"},
@@ -155,6 +160,8 @@ def main() -> None:
         observation["certificates"] = probe.observe_certificates(time.time())
     if asked["etcd"]:
         observation["etcd"] = probe.observe_etcd(asked["etcd_endpoint"], asked["etcd_pki"])
+    if asked["etcd_events_endpoint"]:
+        observation["etcd_events"] = probe.observe_etcd(asked["etcd_events_endpoint"], asked["etcd_pki"])
     if asked["bgp"]:
         observation["bgp"] = probe.observe_bgp(asked["network_plugin"], asked["families"])
         observation["routes"] = probe.observe_routes(asked["families"])

@@ -20,6 +20,10 @@ options:
     description: Directory of the etcd member. Its data is destroyed.
     type: path
     default: /var/lib/etcd
+  etcd_events_data_directory:
+    description: Directory of the member that keeps the events, where they have an etcd of their own. Its data is destroyed.
+    type: path
+    default: /var/lib/etcd-events
   state_dir:
     description: Directory in which the collection remembers things.
     type: path
@@ -83,13 +87,18 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "etcd_data_directory": {"type": "path", "default": "/var/lib/etcd"},
+            "etcd_events_data_directory": {"type": "path", "default": "/var/lib/etcd-events"},
             "state_dir": {"type": "path", "default": "/var/lib/bare-metal-kubernetes"},
             "marked_directories": {"type": "list", "elements": "path", "default": MARKED},
         },
         supports_check_mode=True,
     )
     asked = module.params
-    where = (asked["etcd_data_directory"], asked["state_dir"], asked["marked_directories"])
+    where = (
+        (asked["etcd_data_directory"], asked["etcd_events_data_directory"]),
+        asked["state_dir"],
+        asked["marked_directories"],
+    )
     steps = plan(observe(*where))
     told = [f"{step.verb} {step.subject}" for step in steps]
     failures: dict = {}

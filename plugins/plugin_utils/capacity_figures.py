@@ -47,6 +47,8 @@ ETCD_CLASSES = (
     ("xlarge", 3000, 16, 64, 16000, 250),
 )
 ETCD_SOURCE = "etcd.io, Hardware recommendations"
+# Beside the database: five log files of 64 MiB (etcd's max-wals) and a snapshot that is written while the old one stands, rounded up.
+EVENTS_DISK_GIB = 1
 # docs.okd.io 4.10, Control plane node sizing (cluster-density test): (workers, CPUs, GB of memory).
 CONTROL_PLANE_CLASSES = ((24, 4, 16), (120, 8, 32), (252, 16, 64), (501, 16, 96))
 CONTROL_PLANE_SOURCE = "OKD 4.10, Recommended host practices, Control plane node sizing"
@@ -308,6 +310,19 @@ def etcd_class(usual: int) -> dict[str, Any]:
         "iops": iops,
         "bandwidth_mb_s": bandwidth,
         "source": ETCD_SOURCE,
+    }
+
+
+def events_etcd(pods: int) -> dict[str, Any]:
+    """What the second member of an etcd host takes, where events have an etcd of their own. ``pods``: planned for the cluster."""
+    mib = density_control_plane.events_etcd_mib(pods)
+    return {
+        "memory_mib": mib,
+        "memory_gb": round(mib * 1048576 / 1e9, 1),
+        "disk_gib_beside_quota": EVENTS_DISK_GIB,
+        "arithmetic": f"{density_control_plane.EVENTS_ETCD_MIB} MiB + {density_control_plane.EVENTS_COPIES} x {density_control_plane.EVENTS_PER_POD} events of "
+        f"{density_control_plane.EVENT_KIB} KiB x {pods} pods",
+        "source": "ours (docs/density.md)",
     }
 
 

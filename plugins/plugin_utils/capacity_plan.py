@@ -17,11 +17,14 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     calico,
     cluster_schema,
     density,
+    etcd_plan,
     kubeadm_config,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import capacity_figures as figures
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_budgets import (
+    events_are_separate,
     kubelet_settings,
+    planned_pods,
     requirement,
     shared_mib,
 )
@@ -319,12 +322,17 @@ def _etcd(
     warnings: list[str] = []
     rows: list[dict[str, Any]] = []
     planes = {host.name for host in view.nodes}
+    events = figures.events_etcd(planned_pods(view)) if events_are_separate(view) else None
+    more_gb = events["memory_gb"] if events else 0
     for host in members:
         heartbeat = _number(view, host, "etcd_heartbeat_interval_ms")
         election = _number(view, host, "etcd_election_timeout_ms")
         quota = view.value(host, "etcd_quota_backend_gib")
         if quota is None and "etcd_quota_backend_gib" in view.options:
             quota = view.options["etcd_quota_backend_gib"].default
+        events_quota = view.value(host, "etcd_events_quota_backend_gib") if events else None
+        if events and events_quota is None and "etcd_events_quota_backend_gib" in view.options:
+            events_quota = view.options["etcd_events_quota_backend_gib"].default
         rows.append(
             {
                 "host": host.name,
@@ -333,6 +341,7 @@ def _etcd(
                 "heartbeat_ms": heartbeat,
                 "election_ms": election,
                 "quota_gib": None if quota is None else float(quota),
+                "events_quota_gib": None if events_quota is None else float(events_quota),
             }
         )
         if heartbeat and election and election < 10 * heartbeat:
@@ -343,8 +352,8 @@ def _etcd(
             host,
             machine_of(view, host, machines, assumed),
             size["cpus"],
-            size["memory_gb"],
-            f"etcd's example machine '{size['name']}'",
+            round(size["memory_gb"] + more_gb, 1),
+            f"etcd's example machine '{size['name']}'{' with the events in a second etcd' if events else ''}",
         )
         warnings += [text] if text else []
     for field, words in (("heartbeat_ms", "heartbeats"), ("election_ms", "election timeouts"), ("quota_gib", "quotas")):
@@ -357,7 +366,7 @@ def _etcd(
         f"rack {rack} has {racks[rack]} of {quorum['members']} etcd members: its loss stops the API, running pods go on"
         for rack in quorum["fatal_racks"]
     ]
-    return {"class": size, "members": rows, "quorum": quorum}, warnings
+    return {"class": size, "members": rows, "quorum": quorum, "events": events}, warnings
 
 
 EXTRA_ARGUMENTS = (
@@ -365,6 +374,13 @@ EXTRA_ARGUMENTS = (
     "control_plane_controller_manager_extra_args",
     "control_plane_scheduler_extra_args",
 )
+
+
+def _events_endpoints(view: View) -> list[str]:
+    addresses = [str(view.value(host, "cluster_node_ip") or host.name) for host in view.group("etcd")]
+    port = etcd_plan.PORTS[etcd_plan.EVENTS][0]
+    texts = [f"[{address}]" if ":" in address else address for address in addresses]
+    return [f"https://{text}:{port}" for text in texts] if events_are_separate(view) else []
 
 
 def _control_plane(
@@ -400,6 +416,7 @@ def _control_plane(
         pods_per_node=max(1, densest),
         pods=pods,
         network_plugin=view.common("cluster_network_plugin") or "",
+        etcd_events_endpoints=_events_endpoints(view),
         admission_checksum="-",
         apiserver_extra_args=extra[0],
         controller_manager_extra_args=extra[1],

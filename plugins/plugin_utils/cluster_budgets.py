@@ -22,6 +22,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
     cluster_schema,
     density,
     density_control_plane,
+    etcd_events,
     kubelet,
 )
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import (
@@ -284,12 +285,23 @@ def pods_per_core(view: View) -> Iterator[Problem]:
             yield replace(view.about(host, path, reason, fix, value=each), hosts=like)
 
 
+def planned_pods(view: View) -> int:
+    """Pods that the cluster is planned for."""
+    return etcd_events.planned_pods(view.pods_per_node(), view.growth.planned)
+
+
+def events_are_separate(view: View) -> bool:
+    """Do events have an etcd of their own in this inventory?"""
+    return etcd_events.separate(view.common("cluster_etcd_events") or etcd_events.AUTO, planned_pods(view))
+
+
 def shared_mib(view: View) -> dict[str, int]:
     """MiB that control planes keep to themselves, by host, of those that run workloads as well."""
     members = {host.name for host in view.group("etcd")}
     pods = sum(pods * nodes for pods, nodes in view.pods_per_node().items())
+    events = events_are_separate(view)
     return {
-        host.name: density_control_plane.control_plane_mib(pods, etcd=host.name in members)
+        host.name: density_control_plane.control_plane_mib(pods, etcd=host.name in members, events=events)
         for host in view.group("control_plane")
         if density_control_plane.runs_workloads(view.value(host, "cluster_node_taints"))
     }

@@ -60,7 +60,9 @@ HOST_VARIABLES = frozenset(
     }
 )
 # Looked up or computed when they are used; they are no input.
-COMPUTED_VARIABLES = frozenset({"cluster_bundle_manifest", "cluster_firewall_table", "cluster_proxy_exceptions"})
+COMPUTED_VARIABLES = frozenset(
+    {"cluster_bundle_manifest", "cluster_etcd_events_separate", "cluster_firewall_table", "cluster_proxy_exceptions"}
+)
 
 # Names that earlier releases had: {name: what to write instead}. Empty until a release takes one away.
 REMOVED_NAMES: dict[str, str] = {}
@@ -182,6 +184,7 @@ SHARED_VARIABLES = {
         "etcd_auto_compaction_mode",
         "etcd_auto_compaction_retention",
         "etcd_election_timeout_ms",
+        "etcd_events_auto_compaction_retention",
         "etcd_heartbeat_interval_ms",
     ),
 }

@@ -39,6 +39,8 @@ GIB = 1024
 # An event with its key is about 1 KiB in etcd; a half more for pages that are not full. All that live at a time may take three quarters of role etcd's
 # default quota of 8 GiB, shared by the apiservers, because each of them counts for itself.
 EVENT_KIB, EVENTS_MIB = 1.5, 6 * GIB
+# The same of the 4 GiB that the events' own etcd has by default.
+OWN_EVENTS_MIB = 3 * GIB
 # What the start of a pod records: scheduled, pulled, created, started, and one to spare.
 EVENTS_PER_POD = 5
 # A user (a kubelet, the scheduler) at its own limit: the kubelet's eventRecordQPS is 50, the scheduler records one event for each of its requests.
@@ -46,8 +48,13 @@ EVENTS_OF_A_USER = 200
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 # Cluster proportional autoscaler's defaults for DNS: one replica for 16 nodes, which are 30 pods each, and never a single one.
 COREDNS_PODS_PER_REPLICA, COREDNS_REPLICAS = 16 * 30, 2
-# kubernetes.io, "Considerations for large clusters" and Kubernetes' scale tests: from 1,000 nodes of 30 pods on, events have an etcd of their own.
+# kubernetes.io, "Considerations for large clusters": large clusters may keep events in an etcd of their own; it names no number. 30,000 pods are 1,000 nodes
+# of 30 pods, from which the scripts of Kubernetes' scale tests size an apiserver for a large cluster (kubeadm_config.INFLIGHT_STEPS). That a rollout of
+# all of them writes 150,000 events, more than all else, is ours.
 EVENTS_ETCD_PODS = 30_000
+# The second process: what an idle etcd takes with room for its log and buffers, and the events of all pods that start within one TTL, in the database and
+# as much again on the heap (index, leases, caches). Ours.
+EVENTS_ETCD_MIB, EVENTS_COPIES = 256, 2
 
 
 def sync_workers(pods: int, pods_per_node: int) -> dict[str, int]:
@@ -61,11 +68,18 @@ def batching(pods: int) -> dict[str, str]:
     return {"endpointslice-updates-batch-period": BATCH_PERIOD} if pods >= BATCH_PODS else {}
 
 
-def control_plane_mib(pods: int, *, etcd: bool) -> int:
-    """MiB that the control plane's processes (and etcd's, where it stands beside them) take for so many pods in the cluster."""
-    return math.ceil(
-        CONTROL_PLANE_MIB + CONTROL_PLANE_MIB_PER_POD * pods + (ETCD_MIB + ETCD_MIB_PER_POD * pods if etcd else 0)
-    )
+def control_plane_mib(pods: int, *, etcd: bool, events: bool = False) -> int:
+    """MiB that the control plane's processes (and etcd's, where it stands beside them) take for so many pods in the cluster.
+
+    :param events: events have an etcd of their own, beside the other.
+    """
+    stores = (ETCD_MIB + ETCD_MIB_PER_POD * pods if etcd else 0) + (events_etcd_mib(pods) if etcd and events else 0)
+    return math.ceil(CONTROL_PLANE_MIB + CONTROL_PLANE_MIB_PER_POD * pods + stores)
+
+
+def events_etcd_mib(pods: int) -> int:
+    """MiB that a member of the events' etcd takes for so many pods in the cluster."""
+    return math.ceil(EVENTS_ETCD_MIB + EVENTS_COPIES * EVENTS_PER_POD * EVENT_KIB * pods / GIB)
 
 
 def runs_workloads(taints: Sequence[Mapping[str, Any]] | None) -> bool:
@@ -99,13 +113,16 @@ def _step(number: int) -> int:
     return 1 << max(0, number - 1).bit_length()
 
 
-def event_limits(pods: int, pods_per_node: int, control_planes: int, event_ttl: str) -> list[dict[str, Any]]:
+def event_limits(
+    pods: int, pods_per_node: int, control_planes: int, event_ttl: str, *, own_etcd: bool = False
+) -> list[dict[str, Any]]:
     """Limits of the admission plugin EventRateLimit: what etcd holds for a TTL, and nothing that a dense node needs.
 
-    ``Server``: the rate at which events of one TTL stay within :data:`EVENTS_MIB`; its burst is all pods of the cluster starting at once. ``User``: a
-    program that writes events in a loop ends here; its burst is a full node that starts.
+    ``Server``: the rate at which events of one TTL stay within :data:`EVENTS_MIB` (``own_etcd``: :data:`OWN_EVENTS_MIB`); its burst is all pods of the
+    cluster starting at once. ``User``: a program that writes events in a loop ends here; its burst is a full node that starts.
     """
-    rate = int(EVENTS_MIB * GIB / EVENT_KIB / seconds(event_ttl) / max(1, control_planes))
+    space = OWN_EVENTS_MIB if own_etcd else EVENTS_MIB
+    rate = int(space * GIB / EVENT_KIB / seconds(event_ttl) / max(1, control_planes))
     node = max(2 * EVENTS_OF_A_USER, EVENTS_PER_POD * _step(pods_per_node))
     burst = max(EVENTS_PER_POD * _step(pods), node)
     return [

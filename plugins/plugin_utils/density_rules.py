@@ -98,16 +98,3 @@ def event_limits(view: View) -> Iterator[Problem]:
                 yield replace(
                     view.about(host, "control_plane_event_ttl", str(error), "write 1h0m0s, or 30m"), hosts=like
                 )
-
-
-@rule
-def events_share_etcd(view: View) -> Iterator[Problem]:
-    """Events of very large clusters have an etcd of their own upstream; this collection runs one etcd."""
-    pods = sum(pods * nodes for pods, nodes in view.pods_per_node().items())
-    if pods >= density_control_plane.EVENTS_ETCD_PODS:
-        reason = (
-            f"the nodes may carry {pods} pods; from {density_control_plane.EVENTS_ETCD_PODS} on Kubernetes' own scale tests keep events in an etcd of "
-            "their own, which this collection does not set up: they share the disk and the quota of the rest"
-        )
-        fix = "shorten control_plane_event_ttl, watch etcd_mvcc_db_total_size_in_bytes, or use several clusters"
-        yield view.cluster_problem("cluster_pods_per_node", reason, fix, value=pods, warning=True)

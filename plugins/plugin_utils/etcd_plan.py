@@ -10,6 +10,9 @@ import typing as t
 
 CLIENT_PORT = 2379
 PEER_PORT = 2380
+# A host has a member of Kubernetes' etcd and, in clusters that keep events apart, one of the events': name of the cluster -> (clients, peers).
+MAIN, EVENTS = "kubernetes", "events"
+PORTS: t.Mapping[str, tuple[int, int]] = {MAIN: (CLIENT_PORT, PEER_PORT), EVENTS: (2382, 2383)}
 
 
 class EtcdPlanError(Exception):
@@ -34,11 +37,17 @@ def address_of(host: str, variables: t.Mapping[str, t.Any]) -> str:
         raise EtcdPlanError(f"{host}: '{address}' is no IP address; set cluster_node_ip for this host") from None
 
 
-def members(hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[dict[str, str]]:
+def members(
+    hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]], cluster: str = MAIN
+) -> list[dict[str, str]]:
     """Return the wanted members, by name: ``name``, ``peer_url``, ``client_url``. The order of the inventory means nothing.
 
-    :raises EtcdPlanError: when a host has no address, or two have the same.
+    :param cluster: which etcd of these hosts, a key of :data:`PORTS`.
+    :raises EtcdPlanError: when a host has no address, or two have the same, or there is no such cluster.
     """
+    if cluster not in PORTS:
+        raise EtcdPlanError(f"there is no etcd '{cluster}', only {' and '.join(PORTS)}")
+    client_port, peer_port = PORTS[cluster]
     found = []
     owners: dict[str, str] = {}
     for host in sorted(hosts):
@@ -46,20 +55,51 @@ def members(hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.An
         if address in owners:
             raise EtcdPlanError(f"{owners[address]} and {host} have the same address {address}")
         owners[address] = host
-        found.append({"name": host, "peer_url": url(address, PEER_PORT), "client_url": url(address, CLIENT_PORT)})
+        found.append({"name": host, "peer_url": url(address, peer_port), "client_url": url(address, client_port)})
     return found
 
 
-def endpoints(hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]]) -> list[str]:
+def endpoints(
+    hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]], cluster: str = MAIN
+) -> list[str]:
     """Return the client URLs of all members, in the members' order."""
-    return [member["client_url"] for member in members(hosts, hostvars)]
+    return [member["client_url"] for member in members(hosts, hostvars, cluster)]
+
+
+def _observed(
+    host: str, hostvars: t.Mapping[str, t.Mapping[str, t.Any]], variable: str, cluster: str
+) -> t.Mapping[str, t.Any]:
+    said = hostvars[host].get(variable) or {}
+    return said if cluster == MAIN else (said.get("also") or {}).get(cluster) or {}
 
 
 def data(
-    hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]], variable: str
+    hosts: t.Iterable[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]], variable: str, cluster: str = MAIN
 ) -> dict[str, bool | None]:
     """Return which hosts had data when the run began; None for a host that was not asked (unreachable, or outside of ``--limit``).
 
     :param variable: name under which the result of etcd_member ``state=observed`` is registered.
     """
-    return {host: (hostvars[host].get(variable) or {}).get("has_data") for host in sorted(hosts)}
+    return {host: _observed(host, hostvars, variable, cluster).get("has_data") for host in sorted(hosts)}
+
+
+def left(
+    hosts: t.Iterable[str],
+    hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
+    observed: str,
+    joined: str,
+    cluster: str = EVENTS,
+) -> list[str]:
+    """Return the hosts on which something of a member of that cluster stood when the run began, and which this run did not want to have one.
+
+    :param observed: name under which the result of etcd_member ``state=observed`` is registered; ``joined``: that of ``state=joined``, which names the
+        clusters that are wanted. A host on which either did not run is none.
+    """
+    return [
+        host
+        for host in sorted(hosts)
+        if host in hostvars
+        and _observed(host, hostvars, observed, cluster).get("installed")
+        and "also" in (hostvars[host].get(joined) or {})
+        and cluster not in hostvars[host][joined]["also"]
+    ]

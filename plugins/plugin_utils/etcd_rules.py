@@ -82,27 +82,30 @@ def target_minor(view: View) -> int | None:
 @rule
 def etcd_fields(view: View) -> Iterator[Problem]:
     """A misspelt or removed field of etcd's file is silent: the member runs without it."""
+    yield from unknown_fields(view, VARIABLE)
+
+
+def unknown_fields(view: View, variable: str) -> Iterator[Problem]:
+    """Fields of a variable that is merged over etcd's file and that etcd does not know."""
     minor = target_minor(view)
-    for host, like in view.alike(view.group("etcd"), VARIABLE):
-        for name, value in (view.value(host, VARIABLE) or {}).items():
+    for host, like in view.alike(view.group("etcd"), variable):
+        for name, value in (view.value(host, variable) or {}).items():
             if name in SECURITY and isinstance(value, Mapping):
                 for inner in value:
                     if inner not in SECURITY_FIELDS:
-                        yield replace(
-                            _unknown(view, host, f"{name}.{inner}", str(inner), value[inner], SECURITY_FIELDS),
-                            hosts=like,
-                        )
+                        path = f"{variable}.{name}.{inner}"
+                        yield replace(_unknown(view, host, path, str(inner), value[inner], SECURITY_FIELDS), hosts=like)
             elif name not in FIELDS:
-                yield replace(_field(view, host, str(name), value, minor), hosts=like)
+                yield replace(_field(view, host, variable, str(name), value, minor), hosts=like)
 
 
-def _field(view: View, host: Host, name: str, value: Any, minor: int | None) -> Problem:
+def _field(view: View, host: Host, variable: str, name: str, value: Any, minor: int | None) -> Problem:
     since = next((since for since, names in REMOVED.items() if name in names), None)
+    path = f"{variable}.{name}"
     if since is None:
-        return _unknown(view, host, name, name, value, FIELDS)
+        return _unknown(view, host, path, name, value, FIELDS)
     now = name.replace("experimental-", "", 1)
     fix = f"write {now}" if now in FIELDS else "take it out; some of these are feature gates now (feature-gates)"
-    path = f"{VARIABLE}.{name}"
     if minor is not None and minor >= since:
         reason = f"is a field that etcd does not have since v3.{since}, and v3.{minor} ignores it without a word"
         return view.about(host, path, reason, fix, value=value)
@@ -111,7 +114,10 @@ def _field(view: View, host: Host, name: str, value: Any, minor: int | None) -> 
 
 def _unknown(view: View, host: Host, path: str, name: str, value: Any, known: frozenset[str]) -> Problem:
     fix = suggestion(name, known) or "see etcd's configuration file, etcd.io"
-    shown = f"{VARIABLE}.{path[:SHOWN_CHARACTERS]}"
     return view.about(
-        host, shown, "is not a field of etcd's configuration file, and etcd ignores it without a word", fix, value=value
+        host,
+        path[: len(VARIABLE) + SHOWN_CHARACTERS],
+        "is not a field of etcd's configuration file, and etcd ignores it without a word",
+        fix,
+        value=value,
     )

@@ -88,6 +88,16 @@ PORTS: tuple[Port, ...] = (
     ),
     Port("etcd peer", "etcd", "tcp", ("2380",), ("etcd",), "", "Raft between the members"),
     Port(
+        "events etcd client",
+        "etcd",
+        "tcp",
+        ("2382",),
+        ("control_plane", "etcd"),
+        "etcd_events",
+        "the same for the etcd of the events (cluster_etcd_events)",
+    ),
+    Port("events etcd peer", "etcd", "tcp", ("2383",), ("etcd",), "etcd_events", "Raft between its members"),
+    Port(
         "kubelet",
         "node",
         "tcp",
@@ -177,6 +187,7 @@ PORTS: tuple[Port, ...] = (
 # Listeners that stay closed to everybody but the host itself, with the reason.
 LOCAL_ONLY: Mapping[str, str] = {
     "2381": "etcd's metrics, plain HTTP on 127.0.0.1",
+    "2384": "those of the events' etcd, the same",
     "9099": "felix's health, on 127.0.0.1",
     "10248": "the kubelet's health, on 127.0.0.1",
     "10249": "kube-proxy's metrics, on 127.0.0.1",
@@ -266,6 +277,7 @@ def features(values: Mapping[str, Any]) -> frozenset[str]:
         "metallb_bfd": balancer == "metallb_bgp" and bool(values.get("load_balancer_bfd")),
         "registry": bool(values.get("registry_here")),
         "node_local_dns": bool(values.get("node_local_dns_here")),
+        "etcd_events": bool(values.get("etcd_events")),
     }
     return frozenset(name for name, present in found.items() if present)
 

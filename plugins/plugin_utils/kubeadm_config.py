@@ -16,7 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, calico, density_control_plane
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
+    addresses,
+    calico,
+    density_control_plane,
+    etcd_events,
+)
 
 KUBEADM_API = "kubeadm.k8s.io/v1beta4"
 PKI = "/etc/kubernetes/pki"
@@ -53,7 +58,8 @@ class ClusterSettings:
     """What all control planes share. ``endpoint`` is ``host:port``; ``*_extra_args`` map flag names to a value, a list of values, or null to leave a
     computed flag out; ``pods_per_node`` is that of the densest node, ``pods`` what all nodes together may carry;
     ``audit_policy_checksum`` and ``admission_checksum`` make a changed file a changed manifest (empty: there is none);
-    ``apiserver_memory_mib`` is the soft limit of an apiserver's heap on this machine (0: none).
+    ``apiserver_memory_mib`` is the soft limit of an apiserver's heap on this machine (0: none); ``etcd_events_endpoints`` is the etcd of the events
+    (empty: they are with the rest).
     """
 
     cluster_name: str
@@ -76,6 +82,7 @@ class ClusterSettings:
     admission_checksum: str = ""
     apiserver_memory_mib: int = 0
     event_ttl: str = "1h0m0s"
+    etcd_events_endpoints: Sequence[str] = ()
     feature_gates: Mapping[str, bool] = field(default_factory=dict)
     apiserver_extra_args: Mapping[str, Any] = field(default_factory=dict)
     controller_manager_extra_args: Mapping[str, Any] = field(default_factory=dict)
@@ -196,6 +203,8 @@ def _apiserver(cluster: ClusterSettings) -> dict[str, Any]:
     if cluster.control_planes > 1:
         # Connections are long-lived: one in a thousand requests asks its client to connect anew, so that load finds its way back to a restarted apiserver.
         computed["goaway-chance"] = "0.001"
+    if cluster.etcd_events_endpoints:
+        computed[etcd_events.FLAG] = etcd_events.override(cluster.etcd_events_endpoints)
     volumes = [
         _mount("audit-policy", AUDIT_DIRECTORY, read_only=True),
         _mount("audit-log", AUDIT_LOG_DIRECTORY, read_only=False),

@@ -252,6 +252,14 @@ def _addresses(plan: Plan) -> str:
     return table(("What", "How", "Source"), rows)
 
 
+def _events(events: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
+    """The row of a second etcd, where events have one."""
+    if not events:
+        return []
+    words = f"a second member on each of its hosts: {events['memory_mib']} MiB = {events['arithmetic']}"
+    return [("etcd of the events", words, events["source"])]
+
+
 def _control(plan: Plan) -> str:
     etcd, plane, cluster = plan["etcd"], plan["control_plane"], plan["cluster"]
     size, machine = etcd["class"], plane["machine"]
@@ -263,17 +271,21 @@ def _control(plan: Plan) -> str:
             size["source"],
         ),
         ("etcd quorum", etcd["quorum"]["arithmetic"], etcd["quorum"]["source"]),
+        *_events(etcd["events"]),
         ("Control plane machine", f"{machine['cpus']} CPUs, {machine['memory_gb']} GB for up to {machine['up_to_nodes']} nodes", machine["source"]),
     ]  # fmt: skip
     members = [
-        (row["host"], row["rack"], row["heartbeat_ms"], row["election_ms"], row["quota_gib"]) for row in etcd["members"]
+        (row["host"], row["rack"], row["heartbeat_ms"], row["election_ms"], row["quota_gib"], row["events_quota_gib"])
+        for row in etcd["members"]
     ]
+    columns = ("etcd member", "Rack", "Heartbeat ms", "Election ms", "Quota GiB", "Events' quota GiB")
+    shown = len(columns) if etcd["events"] else len(columns) - 1
     flags = [
         (row["component"], f"--{row['flag']}={row['value']}", row["reason"], row["source"]) for row in plane["flags"]
     ]
     return (
         table(("What", "How", "Source"), rows)
-        + table(("etcd member", "Rack", "Heartbeat ms", "Election ms", "Quota GiB"), members)
+        + table(columns[:shown], [member[:shown] for member in members])
         + details(f"{len(flags)} flags of the control plane", table(("Component", "Flag", "Because", "Source"), flags))
     )
 

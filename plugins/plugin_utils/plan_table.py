@@ -110,6 +110,11 @@ def _control_lines(plan: Plan) -> list[str]:
         for (heartbeat, election, quota), count in kinds.items()
         if None not in (heartbeat, election, quota)
     ]
+    if etcd["events"]:
+        quotas = sorted({row["events_quota_gib"] for row in etcd["members"] if row["events_quota_gib"] is not None})
+        quota = " or ".join(f"{one:g}" for one in quotas)
+        more = f"{etcd['events']['memory_mib']} MiB of memory, {quota} GiB of database and {etcd['events']['disk_gib_beside_quota']} GiB beside it"
+        lines.append(f"  etcd of the events, on the same hosts: {more} ({etcd['events']['arithmetic']})")
     lines.append(f"  control plane machine: {machine['cpus']} CPUs, {machine['memory_gb']} GB ({machine['source']})")
     lines += [
         f"  {row['component']} --{row['flag']}={row['value']}: {row['reason']}"

@@ -25,7 +25,7 @@ class Wanted:
     that a node's network plugin has BGP sessions with. ``announced_cidrs``: ranges of Services that nodes announce. ``mtu``: the pods', 0: whatever all have.
     ``load_balancer``: the mode. ``pools``: ``{name, service, skipped, families}`` of each pool. ``speakers``: router addresses of MetalLB's speaker by node.
     ``second``: nodes' addresses of the second family by host name, in a cluster that has two.
-    ``dns_caches``: nodes with a DNS cache of their own.
+    ``dns_caches``: nodes with a DNS cache of their own. ``etcd_events``: the hosts of ``etcd`` have a member of the events' etcd too.
     """
 
     nodes: Mapping[str, str]
@@ -51,6 +51,7 @@ class Wanted:
     announced: Mapping[str, Any] = field(default_factory=dict)
     second: Mapping[str, str] = field(default_factory=dict)
     dns_caches: Sequence[str] = ()
+    etcd_events: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,23 +128,37 @@ def judge_workloads(cluster: Observation) -> list[Row]:
     return rows
 
 
+# A database that is full takes no more writes (etcd's NOSPACE alarm); before that there is time to compact, defragment or raise the quota.
+FULL_SHARE = 0.9
+MIB = 1024 * 1024
+
+
+def _judge_member(wanted: Wanted, hosts: Mapping[str, Observation], host: str, part: str, check: str) -> Row:
+    """One member of an etcd: it sees exactly the wanted voters, all healthy, with one leader, and room in each database."""
+    seen, problem = _seen(hosts, host, part)
+    members = seen.get("members", [])
+    voters = sorted(m["name"] for m in members if not m["learner"])
+    problems = [problem] if problem else []
+    if not problem:
+        if voters != sorted(wanted.etcd):
+            problems.append(f"voters are {voters}, wanted {sorted(wanted.etcd)}")
+        problems += [f"{m['name']}: {', '.join(m['errors'])}" for m in members if not m["healthy"]]
+        leaders = [m["name"] for m in members if m["leader"]]
+        if len(leaders) != 1:
+            problems.append(f"{len(leaders)} members call themselves leader")
+        own = [m for m in members if m["name"] == host and m.get("db_quota")]
+        problems += [
+            f"its database has {m['db_size'] // MIB} of {m['db_quota'] // MIB} MiB, full it takes no more writes"
+            for m in own
+            if m["db_size"] >= FULL_SHARE * m["db_quota"]
+        ]
+    return _row(check, host, "; ".join(problems), f"{len(voters)} voters, all healthy")
+
+
 def judge_etcd(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row]:
-    """Each member sees exactly the wanted voters, all healthy, with one leader."""
-    rows = []
-    for host in sorted(wanted.etcd):
-        seen, problem = _seen(hosts, host, "etcd")
-        members = seen.get("members", [])
-        voters = sorted(m["name"] for m in members if not m["learner"])
-        problems = [problem] if problem else []
-        if not problem:
-            if voters != sorted(wanted.etcd):
-                problems.append(f"voters are {voters}, wanted {sorted(wanted.etcd)}")
-            problems += [f"{m['name']}: {', '.join(m['errors'])}" for m in members if not m["healthy"]]
-            leaders = [m["name"] for m in members if m["leader"]]
-            if len(leaders) != 1:
-                problems.append(f"{len(leaders)} members call themselves leader")
-        rows.append(_row("etcd", host, "; ".join(problems), f"{len(voters)} voters, all healthy"))
-    return rows
+    """The members of Kubernetes' etcd and, where events have one of their own, of that."""
+    clusters = [("etcd", "etcd"), *([("etcd_events", "events etcd")] if wanted.etcd_events else [])]
+    return [_judge_member(wanted, hosts, host, part, check) for part, check in clusters for host in sorted(wanted.etcd)]
 
 
 def judge_urls(wanted: Wanted, hosts: Mapping[str, Observation]) -> list[Row]:

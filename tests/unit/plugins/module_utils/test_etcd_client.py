@@ -479,3 +479,37 @@ def test_a_member_that_is_too_busy_to_answer_counts_as_serving(monkeypatch, answ
         done.set()
         if answer is not None:
             thread.join(5)
+
+
+def test_a_second_member_has_its_own_places_and_the_hosts_certificates():
+    shared = {
+        "name": "a",
+        "pki": "/pki",
+        "etcdctl": "etcdctl",
+        "removed": ["gone"],
+        "timeout_seconds": 9,
+        "changing": ["/x"],
+        "state": "started",
+    }
+    first = {
+        "members": [{"name": "a", "peer_url": "https://a:2380", "client_url": "https://a:2379"}], "data_elsewhere": {"b": True},
+        "data_directory": "/data", "wal_directory": "/wal", "configuration": "/etc/etcd/etcd.yaml", "unit": "etcd.service",
+        "health_url": "http://127.0.0.1:2381", "reads": ["/x"],
+    }  # fmt: skip
+    events = {
+        "cluster": "events", "members": [{"name": "a", "peer_url": "https://a:2383", "client_url": "https://a:2382"}], "data_elsewhere": {},
+        "data_directory": "/events", "wal_directory": None, "configuration": "/etc/etcd/events/etcd.yaml", "unit": "etcd-events.service",
+        "health_url": "http://127.0.0.1:2384", "reads": [],
+    }  # fmt: skip
+    (none, given), (name, other) = client.each_member({**shared, **first, "also": [events]})
+    assert (none, name) == ("", "events")
+    (one, paths), (two, others) = client.read_arguments(given), client.read_arguments(other)
+    assert (one.me.client_url, two.me.client_url) == ("https://a:2379", "https://a:2382")
+    assert (paths.wal, others.wal) == ("/wal", "/events/member/wal"), (
+        "a place of the first member is never the second's"
+    )
+    assert (paths.first_start, others.first_start) == (
+        "/etc/etcd/first-start.yaml",
+        "/etc/etcd/events/first-start.yaml",
+    )
+    assert (paths.pki, other["removed"], other["data_elsewhere"]) == (others.pki, ["gone"], {})

@@ -108,13 +108,3 @@ def test_settings_of_the_kubelet(rule: str, settings: dict[str, Any], words: str
 )
 def test_limits_of_events(variables: dict[str, Any], names: list[str]) -> None:
     assert [problem.variable for problem in found("event_limits", cp1=variables)] == names
-
-
-def test_events_of_very_large_clusters() -> None:
-    workers = [f"w{number}" for number in range(60)]
-    groups = {"control_plane": ["cp1"], "etcd": ["cp1"], "workers": workers}
-    hosts = {name: {"cluster_pods_per_node": 500} for name in workers}
-    (problem,) = found("events_share_etcd", groups, **hosts)
-    assert problem.warning
-    assert "30110 pods" in problem.reason
-    assert not found("events_share_etcd", **hosts)

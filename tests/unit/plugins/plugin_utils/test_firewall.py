@@ -298,7 +298,7 @@ def test_senders_and_features_of_the_table_exist() -> None:
     known = core.features(
         {"network_plugin": "calico", "encapsulation": "vxlan", "wireguard": True, "typha_replicas": 1, "bgp_sessions": ["x"], "kube_proxy_mode": "x",
          "api_endpoint_mode": "keepalived", "load_balancer_mode": "metallb_bgp", "load_balancer_bfd": {"x": 1}, "registry_here": True,
-         "node_local_dns_here": True}
+         "node_local_dns_here": True, "etcd_events": True}
     ) | core.features({"network_plugin": "cilium", "encapsulation": "vxlan", "wireguard": True}) | core.features(
         {"network_plugin": "cilium", "encapsulation": "geneve", "api_endpoint_mode": "bgp_anycast", "api_endpoint_bfd": True}
     )  # fmt: skip

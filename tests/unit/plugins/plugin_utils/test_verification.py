@@ -13,6 +13,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification
     as_data,
     judge,
     judge_dns_caches,
+    judge_etcd,
     judge_firewall,
     outside_urls,
     probe_targets,
@@ -208,6 +209,11 @@ BREAKS: list[tuple[str, Callable[[dict[str, Any], dict[str, Any]], object], set[
     ("etcd learner", lambda c, h: h["cp2"]["etcd"]["members"][2].update(learner=True), {("etcd", "cp2")}),
     ("etcd without leader", lambda c, h: h["cp2"]["etcd"]["members"][0].update(leader=False), {("etcd", "cp2")}),
     ("etcd silent", lambda c, h: h["cp2"]["etcd"].update(members=[], error="timeout"), {("etcd", "cp2")}),
+    (
+        "etcd nearly full",
+        lambda c, h: h["cp1"]["etcd"]["members"][0].update(db_size=7 << 30, db_quota=7 << 30),
+        {("etcd", "cp1")},
+    ),
     ("one api not ready", lambda c, h: h["cp1"]["urls"]["cp2"].update(ok=False, error="refused"), {("api", "cp2")}),
     ("endpoint", lambda c, h: h["worker1"]["urls"]["endpoint"].update(ok=False, error="x"), {("endpoint", "endpoint")}),
     ("certificate ends", lambda c, h: h["cp1"]["certificates"][0].update(days_left=3.0), {("certificates", "cp1")}),
@@ -455,3 +461,30 @@ def test_each_dns_cache_answers() -> None:
     ]
     assert [row.result for row in judge_dns_caches(wanted, {})] == ["failed", "failed"]
     assert judge_dns_caches(WANTED, hosts) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda h: None, {}),
+        (lambda h: h["cp1"]["etcd_events"]["members"][1].update(healthy=False, errors=["does not answer"]), {"cp1": "cp2: does not answer"}),
+        (lambda h: h["cp2"]["etcd_events"].update(members=[], error="timeout"), {"cp2": "timeout"}),
+        (lambda h: h["worker1"]["etcd_events"]["members"].pop(), {"worker1": "voters are ['cp1', 'cp2']"}),
+        (lambda h: h["worker1"].pop("etcd_events"), {"worker1": "was not asked for 'etcd_events'"}),
+        (
+            lambda h: h["cp2"]["etcd_events"]["members"][1].update(db_size=3700 << 20, db_quota=4096 << 20),
+            {"cp2": "its database has 3700 of 4096 MiB, full it takes no more writes"},
+        ),
+    ],
+)  # fmt: skip
+def test_the_etcd_of_the_events_has_rows_of_its_own(change: Callable[[Any], object], named: dict[str, str]) -> None:
+    wanted, observed = replace(WANTED, etcd_events=True), hosts()
+    for name in WANTED.etcd:
+        observed[name]["etcd_events"] = copy.deepcopy(observed[name]["etcd"])
+    change(observed)
+    rows = [row for row in judge_etcd(wanted, observed) if row.check == "events etcd"]
+    assert [row.subject for row in rows] == sorted(WANTED.etcd)
+    bad = {row.subject: row.detail for row in rows if row.result != "ok"}
+    assert bad.keys() == named.keys()
+    assert all(words in bad[host] for host, words in named.items())
+    assert {row.check for row in judge_etcd(WANTED, hosts())} == {"etcd"}
