@@ -24,6 +24,7 @@ from ansible_collections.bare_metal.kubernetes.plugins.module_utils import (
 )
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._atomic import write_atomic
 from ansible_collections.bare_metal.kubernetes.plugins.module_utils._kube_api import (
+    READY_PATH,
     KubeApi,
     KubeApiError,
     load_credentials,
@@ -109,7 +110,7 @@ def _asked(request: Request, server: str, *, name: str = "", times: int = 1) -> 
     try:
         for _turn in range(times):
             with _api(request.paths, "kubelet", server, name=name) as api:
-                answer = api.raw("/readyz")
+                answer = api.raw(READY_PATH)
                 if answer.status != 200:
                     return f"status {answer.status} of {server}/readyz"
                 if request.node:
