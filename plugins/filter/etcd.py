@@ -15,7 +15,8 @@ from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_mode
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.kubeadm_config import DEFAULT_PODS_PER_NODE
 
 HostVars = t.Mapping[str, t.Mapping[str, t.Any]]
-OBSERVED_VARIABLE, JOINED_VARIABLE = "__etcd_observed", "__etcd_joined"
+OBSERVED_VARIABLE = "__etcd_observed"
+JOINED_VARIABLE = "__etcd_joined"
 
 
 def etcd_members(hosts: t.Iterable[str], hostvars: HostVars, cluster: str = etcd_plan.MAIN) -> list[dict[str, str]]:
