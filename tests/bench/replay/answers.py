@@ -1,18 +1,21 @@
 """What modules answered on the lab, and which of these answers a simulated host gives.
 
-An answer is found again by its module and its arguments: the recorded call of the same module that has the most plain values in common is the one. So
-nothing has to be counted, and tasks may come in another order. A simulated host is a recorded one under another name and address; what is said in an answer
-about other hosts stays what it was on the lab.
+An answer is found again by the host, the task and the module; where a task made several calls, the one whose arguments have the most plain values in
+common. So nothing has to be counted. A simulated host is a recorded one under another name and address; what is said in an answer about other hosts stays
+what it was on the lab. Arguments are kept as digests of their values: keys travel in some.
 """
 
 from __future__ import annotations
 
 import ast
+import gzip
+import hashlib
 import json
 import re
 import time
-from dataclasses import dataclass
-from functools import cached_property
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,11 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> frozenset[tuple[Any, ...]]
     return frozenset({(*path, value)})
 
 
+def digests(arguments: dict[str, Any]) -> frozenset[str]:
+    """The leaves of a call's arguments, short and unreadable."""
+    return frozenset(hashlib.blake2b(repr(leaf).encode(), digest_size=6).hexdigest() for leaf in leaves(arguments))
+
+
 def replace(text: str, texts: dict[str, str]) -> str:
     """Put other words into a text, all at once; a word is not part of a longer name or address."""
     if not texts:
@@ -61,44 +69,56 @@ class Answer:
     """One recorded call."""
 
     host: str
+    task: str
     module: str
-    arguments: dict[str, Any]
+    arguments: frozenset[str]
     output: str
-
-    @cached_property
-    def leaves(self) -> frozenset[tuple[Any, ...]]:
-        return leaves(self.arguments)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """All recorded calls, and the simulated hosts: ``{name: [recorded name, {recorded word: its word}]}``."""
+    """All recorded calls by module, and the simulated hosts: ``{name: [recorded name, {recorded word: its word}]}``."""
 
-    recorded: tuple[Answer, ...]
-    hosts: dict[str, tuple[str, dict[str, str]]]
+    by_module: dict[str, list[Answer]]
+    hosts: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
 
-    def find(self, host: str, module: str, arguments: dict[str, Any]) -> str:
+    def find(self, host: str, task: str, module: str, arguments: dict[str, Any]) -> str:
         """The output of ``module`` on a host. Raises LookupError when it was never recorded."""
         origin, texts = self.hosts.get(host, (host, {}))
-        back = {new: old for old, new in texts.items()}
-        asked = leaves(json.loads(replace(json.dumps(arguments), back)))
-        known = [answer for answer in self.recorded if answer.module == module]
+        known = self.by_module.get(module)
         if not known:
             raise LookupError(f"no answer of {module} was recorded; record anew")
-        best = max(known, key=lambda answer: (answer.host == origin, len(answer.leaves & asked)))
+        first = max((answer.host == origin, answer.task == task) for answer in known)
+        alike = [answer for answer in known if (answer.host == origin, answer.task == task) == first]
+        best = alike[0]
+        if len(alike) > 1:
+            back = {new: old for old, new in texts.items()}
+            asked = digests(json.loads(replace(json.dumps(arguments), back)))
+            # Of equal calls the last one: what a loop that waited came to.
+            best = max(reversed(alike), key=lambda answer: len(answer.arguments & asked))
         # Clocks are compared with the controller's.
         text = re.sub(r'("epoch_seconds(?:_begun)?": )[\d.]+', lambda match: f"{match[1]}{time.time()}", best.output)
         return replace(text, texts)
 
 
+def save(entries: Iterable[dict[str, Any]], path: Path) -> int:
+    """Write calls as they were seen, compressed, for this user alone; how many there were."""
+    count = 0
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        for entry in entries:
+            file.write(json.dumps({**entry, "arguments": sorted(digests(entry["arguments"]))}) + "\n")
+            count += 1
+    return count
+
+
 def load(recorded: Path, hosts: Path | None = None) -> Answers:
-    """Read a recording (one JSON object a line) and the simulated hosts."""
-    answers = []
-    for line in recorded.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        arguments = entry["arguments"]
-        answer = Answer(entry["host"], entry["module"], arguments, entry["output"])
-        _prepared = answer.leaves
-        answers.append(answer)
+    """Read a recording (one JSON object a line, compressed) and the simulated hosts."""
+    found = defaultdict(list)
+    with gzip.open(recorded, "rt", encoding="utf-8") as file:
+        for line in file:
+            entry = json.loads(line)
+            found[entry["module"]].append(Answer(**{**entry, "arguments": frozenset(entry["arguments"])}))
     simulated = json.loads(hosts.read_text(encoding="utf-8")) if hosts else {}
-    return Answers(tuple(answers), {name: (origin, texts) for name, (origin, texts) in simulated.items()})
+    return Answers(dict(found), {name: (origin, texts) for name, (origin, texts) in simulated.items()})
