@@ -115,8 +115,14 @@ scale: lab-machines ## 1,860 and 23,250 pods on simulated nodes of a real contro
 .PHONY: bench
 bench: lab-machines ## What `site` costs: by role on the lab, then the controller's part with 2 to 1,000 workers (hours); docs/performance.md
 	python tests/bench/site_run.py
-	python tests/bench/controller.py record
+	python tests/bench/controller.py record --first
+	python tests/bench/controller.py replay --first
 	python tests/bench/controller.py replay
+	python tests/bench/controller.py plain
+
+.PHONY: bench-floor
+bench-floor: lab-machines ## What plain kubeadm commands take for the lab's cluster, and how many times that `site` takes; makes the nodes anew
+	python tests/bench/kubeadm_floor.py --site
 
 # --- releases
 

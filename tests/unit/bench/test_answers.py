@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 import sys
@@ -58,27 +59,52 @@ def test_words_are_replaced_whole_and_all_at_once(answers: ModuleType) -> None:
 @pytest.fixture
 def known(answers: ModuleType, tmp_path: Path) -> Any:
     recorded = [
-        ("a", "etcd", {"state": "observed", "name": "one"}, '{"said": "observed of one"}'),
-        ("a", "etcd", {"state": "joined", "name": "one"}, '{"said": "joined of one"}'),
-        ("b", "etcd", {"state": "observed", "name": "two"}, '{"said": "observed of two", "epoch_seconds": 1.5}'),
+        ("a", "Look", "etcd", {"state": "observed", "name": "one"}, '{"said": "observed of one"}'),
+        ("a", "Look", "etcd", {"state": "joined", "name": "one"}, '{"said": "joined of one"}'),
+        ("a", "Wait", "probe", {}, '{"said": "not yet"}'),
+        ("a", "Wait", "probe", {}, '{"said": "there"}'),
+        ("a", "Look once more", "probe", {}, '{"said": "still there"}'),
+        (
+            "b",
+            "Look",
+            "etcd",
+            {"state": "observed", "name": "two"},
+            '{"said": "observed of two", "epoch_seconds": 1.5}',
+        ),
+        ("b", "Look", "etcd", {"state": "joined", "name": "two"}, '{"said": "joined of two"}'),
     ]
-    lines = [dict(zip(("host", "module", "arguments", "output"), entry, strict=True)) for entry in recorded]
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    lines = [dict(zip(("host", "task", "module", "arguments", "output"), entry, strict=True)) for entry in recorded]
+    assert answers.save(lines, tmp_path / "a.jsonl.gz") == len(recorded)
     (tmp_path / "h.json").write_text(json.dumps({"c": ["b", {"two": "three"}]}), encoding="utf-8")
-    return answers.load(tmp_path / "a.jsonl", tmp_path / "h.json")
+    return answers.load(tmp_path / "a.jsonl.gz", tmp_path / "h.json")
 
 
 def test_the_call_with_the_same_arguments_answers(known: Any) -> None:
-    assert json.loads(known.find("a", "etcd", {"name": "one", "state": "joined"}))["said"] == "joined of one"
-    assert json.loads(known.find("a", "etcd", {"name": "one", "state": "observed"}))["said"] == "observed of one"
+    assert json.loads(known.find("a", "Look", "etcd", {"name": "one", "state": "joined"}))["said"] == "joined of one"
+    assert (
+        json.loads(known.find("a", "Look", "etcd", {"name": "one", "state": "observed"}))["said"] == "observed of one"
+    )
+
+
+@pytest.mark.parametrize(("task", "said"), [("Look once more", "still there"), ("Wait", "there")])
+def test_the_same_call_answers_as_it_did_to_the_same_task_at_last(known: Any, task: str, said: str) -> None:
+    assert json.loads(known.find("a", task, "probe", {}))["said"] == said
 
 
 def test_a_simulated_host_answers_as_its_origin_with_its_own_name_and_the_time_of_now(known: Any) -> None:
-    said = json.loads(known.find("c", "etcd", {"name": "three", "state": "observed"}))
+    said = json.loads(known.find("c", "Look", "etcd", {"name": "three", "state": "observed"}))
     assert said["said"] == "observed of three"
     assert said["epoch_seconds"] > 1_700_000_000
 
 
 def test_what_was_never_recorded_is_said(known: Any) -> None:
     with pytest.raises(LookupError, match="no answer of kubeadm"):
-        known.find("a", "kubeadm", {})
+        known.find("a", "Look", "kubeadm", {})
+
+
+def test_a_recording_is_for_its_user_alone_and_has_no_argument_in_plain(answers: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "recorded.jsonl.gz"
+    entry = {"host": "a", "task": "Write", "module": "node_files", "arguments": {"key": "a-secret"}, "output": "{}"}
+    answers.save([entry], path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "a-secret" not in gzip.decompress(path.read_bytes()).decode()
