@@ -186,7 +186,7 @@ def replayed(
             "BENCH_OWN": str(folder / "own.jsonl"),
             "BENCH_EVENTS": str(folder / "events.jsonl"),
         }
-        done = run(playbook, folder, "-e", json.dumps(VARIABLES), ending=LAST, **files)
+        done = run(playbook, folder / "hosts.yml", "-e", json.dumps(VARIABLES), ending=LAST, **files)
         own = sum(entry["cpu_seconds"] for entry in lines_of(folder / "own.jsonl"))
         by_task: dict[str, float] = defaultdict(float)
         for entry in lines_of(folder / "events.jsonl"):
