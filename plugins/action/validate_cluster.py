@@ -16,7 +16,12 @@ from ansible.parsing.vault import EncryptedString
 from ansible.plugins.action import ActionBase
 from ansible.template import Templar
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import addresses, bundle_lock, cluster_schema
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import (
+    addresses,
+    bundle_lock,
+    cluster_schema,
+    others,
+)
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.bundle_manifest import BundleError
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster import render, validate
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import (
@@ -68,6 +73,9 @@ class ActionModule(ActionBase):
         if result.get("failed"):
             # Raised, not returned: so the list is printed line by line.
             raise AnsibleActionFail(result["msg"], result=result)
+        # The tasks that follow ask for these of every host, each in a process of its own.
+        members = {host for group in CLUSTER_GROUPS for host in given.groups.get(group, ())}
+        others.known(sorted(members), (task_vars or {})["hostvars"], others.NAMES)
         return result
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import node_ips
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import endpoint_move
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import endpoint_move, others
 
 FACTS_VARIABLE = "endpoint_move_facts"
 
@@ -21,13 +21,15 @@ def announced_endpoint(address: str, hosts: Iterable[str], hostvars: Mapping[str
     """
     names = sorted(hosts)
     own = node_ips(names, hostvars)
+    asked = ("cluster_api_endpoint_bgp_peers", "cluster_api_endpoint_bgp_source", "cluster_bgp_peers")
+    known = others.known(names, hostvars, asked)
     peers = {
-        host: hostvars[host].get("cluster_api_endpoint_bgp_peers", hostvars[host].get("cluster_bgp_peers")) or ()
+        host: known[host].get("cluster_api_endpoint_bgp_peers", known[host].get("cluster_bgp_peers")) or ()
         for host in names
     }
     return {
         "prefix": f"{address}/{128 if ':' in address else 32}",
-        "sources": {host: str(hostvars[host].get("cluster_api_endpoint_bgp_source") or own[host]) for host in names},
+        "sources": {host: str(known[host].get("cluster_api_endpoint_bgp_source") or own[host]) for host in names},
         "peers": {host: [str(peer["address"]) for peer in found] for host, found in peers.items()},
     }
 

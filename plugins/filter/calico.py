@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import node_addresses
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import bgp, calico, calico_bgp
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import bgp, calico, calico_bgp, others
 
 
 def calico_objects(upstream: str, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -24,7 +24,8 @@ def calico_objects(upstream: str, settings: Mapping[str, Any]) -> list[dict[str,
 
 def calico_nodes(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """``{host: {rack, peers}}`` of hosts."""
-    return calico.nodes_of(hosts, hostvars)
+    asked = ("cluster_rack", "cluster_bgp_peers", "cluster_bgp_as_number", "cluster_pods_per_node")
+    return calico.nodes_of(hosts, others.known(hosts, hostvars, asked))
 
 
 def calico_block_size(pods_per_node: int, wanted: int = 0) -> int:
@@ -62,7 +63,8 @@ def bgp_reflectors(
     hosts: Sequence[str], control_plane: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
     """The nodes that reflect routes, named by the inventory or elected from it."""
-    return bgp.reflectors(bgp.speakers_of(hosts, control_plane, hostvars))
+    known = others.known(hosts, hostvars, ("cluster_rack", "cluster_bgp_route_reflector"))
+    return bgp.reflectors(bgp.speakers_of(hosts, control_plane, known))
 
 
 def bgp_sessions(
@@ -74,7 +76,8 @@ def bgp_sessions(
 ) -> dict[str, list[str]]:
     """The addresses that each node must have a BGP session with, by name."""
     addresses = node_addresses(hosts, hostvars)
-    routers = {host: [str(peer["address"]) for peer in hostvars[host].get("cluster_bgp_peers") or ()] for host in hosts}
+    known = others.known(hosts, hostvars, ("cluster_bgp_peers",))
+    routers = {host: [str(peer["address"]) for peer in known[host].get("cluster_bgp_peers") or ()] for host in hosts}
     found = bgp.topology_of(topology, any(routers.values()), encapsulation)
     chosen = bgp_reflectors(hosts, control_plane, hostvars)
     return bgp.sessions(found, {host: (addresses[host], routers[host]) for host in hosts}, chosen)
@@ -84,7 +87,8 @@ def bgp_topology(
     hostvars: Mapping[str, Mapping[str, Any]], hosts: Sequence[str], topology: str, encapsulation: str
 ) -> str:
     """Who speaks BGP with whom; ``auto`` is worked out."""
-    return bgp.topology_of(topology, any(hostvars[host].get("cluster_bgp_peers") for host in hosts), encapsulation)
+    known = others.known(hosts, hostvars, ("cluster_bgp_peers",))
+    return bgp.topology_of(topology, any(entry.get("cluster_bgp_peers") for entry in known.values()), encapsulation)
 
 
 def encapsulation_overhead(encapsulation: str, wireguard: bool, address: str, second: str = "") -> int:

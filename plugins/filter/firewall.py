@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import node_addresses
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import bgp, firewall, node_local_dns
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import bgp, firewall, node_local_dns, others
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import CLUSTER_GROUPS, NODE_GROUPS
 
 
@@ -52,12 +52,13 @@ def _sessions(
 ) -> list[str]:
     """The addresses that a node of Calico has BGP sessions with."""
     routers = [str(peer["address"]) for peer in values.get("bgp_peers") or ()]
-    any_peers = bool(routers) or any(hostvars[node].get("cluster_bgp_peers") for node in nodes)
+    known = others.known(nodes, hostvars, ("cluster_bgp_peers", "cluster_rack", "cluster_bgp_route_reflector"))
+    any_peers = bool(routers) or any(known[node].get("cluster_bgp_peers") for node in nodes)
     topology = bgp.topology_of(values.get("bgp_topology") or bgp.AUTO, any_peers, values.get("encapsulation") or "none")
     if topology == "none":
         return []
     reflecting = topology == "route_reflectors"
-    names = bgp.reflectors(bgp.speakers_of(nodes, groups.get("control_plane", ()), hostvars)) if reflecting else []
+    names = bgp.reflectors(bgp.speakers_of(nodes, groups.get("control_plane", ()), known)) if reflecting else []
     # The routers of others are not this host's neighbours.
     speakers = {node: (addresses[node], routers if node == host else []) for node in nodes}
     return bgp.sessions(topology, speakers, names)[host]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import node_local_dns as core
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import others
 
 
 def node_local_dns_wanted(value: Any, network_plugin: str, pods_per_node: int, pod_cidrs: Sequence[str]) -> bool:
@@ -18,7 +19,9 @@ def node_local_dns_wanted(value: Any, network_plugin: str, pods_per_node: int, p
 
 def node_local_dns_hosts(names: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Those hosts that have a DNS cache."""
-    return core.hosts(names, hostvars)
+    hosts = list(names)
+    asked = ("cluster_node_local_dns", "cluster_network_plugin", "cluster_pods_per_node", "cluster_pod_cidrs")
+    return core.hosts(hosts, others.known(hosts, hostvars, asked))
 
 
 def node_local_dns_servers(service_cidrs: Sequence[str]) -> list[str]:

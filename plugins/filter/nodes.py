@@ -10,21 +10,24 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import others
+
 
 def node_ips(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """``{host: address}`` in the order of the names: ``cluster_node_ip``, else ``ansible_host``, else the name itself."""
     found = {}
-    for host in sorted(hosts):
-        variables = hostvars[host]
+    for host, variables in others.known(sorted(hosts), hostvars, ("cluster_node_ip", "ansible_host")).items():
         found[host] = str(variables.get("cluster_node_ip") or variables.get("ansible_host") or host)
     return found
 
 
 def node_addresses(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """``{host: [address]}``: :func:`node_ips`, and ``cluster_node_second_ip`` where a host has one."""
+    first = node_ips(hosts, hostvars)
+    seconds = others.known(first, hostvars, ("cluster_node_second_ip",))
     found = {}
-    for host, address in node_ips(hosts, hostvars).items():
-        second = hostvars[host].get("cluster_node_second_ip")
+    for host, address in first.items():
+        second = seconds[host].get("cluster_node_second_ip")
         found[host] = [address, *([str(second)] if second else [])]
     return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import verification_families
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import others, verification_families
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification import outside_urls
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.verification_bgp import mtu_targets
 
@@ -46,7 +46,11 @@ def host_values(
     hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]], name: str, default: Any
 ) -> dict[str, Any]:
     """``{host: value}`` of a variable of other hosts, ``default`` where a host has none of its own."""
-    return {host: hostvars[host].get(name, default) for host in sorted(hosts)}
+    names = sorted(hosts)
+    known: Mapping[str, Mapping[str, Any]] = (
+        others.known(names, hostvars, (name,)) if name in others.NAMES else hostvars
+    )
+    return {host: known[host].get(name, default) for host in names}
 
 
 def verification_mtu_targets(cluster: Mapping[str, Any], racks: Mapping[str, str], own: str) -> list[str]:
