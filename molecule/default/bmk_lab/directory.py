@@ -13,8 +13,8 @@ from pathlib import Path
 from bmk_lab import host as machine
 from bmk_lab.model import Host
 
-# sun_path is 108 bytes (unix(7)); ssh adds a dot and 16 random characters to Ansible's ten.
-SOCKET_DIRECTORY_MAXIMUM = 107 - 17 - 10 - 1
+# sun_path is 108 bytes (unix(7)); ssh adds a dot and 16 random characters to the address, at most 15.
+SOCKET_DIRECTORY_MAXIMUM = 107 - 17 - 15 - 1
 
 
 class Directory:
