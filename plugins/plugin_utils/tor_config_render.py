@@ -141,6 +141,8 @@ def frr(router: Router) -> str:
         " no bgp default ipv4-unicast",
         " bgp bestpath as-path multipath-relax",
         " bgp graceful-restart",
+        # RFC 8538 keeps the routes of a neighbour whose hold time is over, for 120 s: a machine that died silently would be a black hole for as long.
+        " no bgp graceful-restart notification",
     ]
     for group in router.groups:
         lines += _frr_group(group, router)
@@ -375,7 +377,7 @@ def table(routers: Iterable[Router]) -> str:
         lines += [
             f"| timers | keepalive {router.keepalive} s, hold {router.hold} s |",
             f"| ECMP | {router.maximum_paths} paths, of neighbours with different AS numbers too |",
-            "| graceful restart | on |",
+            "| graceful restart | on (RFC 4724), off for expired hold times (RFC 8538) |",
         ]
         lines += [f"| local preference of nodes' routes | {router.local_preference} |"] * bool(router.local_preference)
         lines.append("")
