@@ -431,6 +431,7 @@ def observe_disks(paths: t.Sequence[str], mounts: t.Sequence[t.Mapping[str, str]
             "mount": mount["path"],
             "type": mount["type"],
             "device": mount["device"],
+            "exists": real == path,
         }
     return found
 

@@ -316,10 +316,11 @@ def _judge_endpoints(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterato
 def _judge_disks(machine: Machine, need: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
     for path, wanted in sorted((need.get("min_free_mib") or {}).items()):
         disk = machine["disks"][path]
-        if disk["free_mib"] < wanted and not machine["managed"]:
+        # What is new on a host of the cluster (the data of a second etcd) has to fit as well.
+        if disk["free_mib"] < wanted and (not machine["managed"] or not disk.get("exists", True)):
             yield Problem(
                 "disk",
-                f"{wanted} MiB have to be free at {path} before the first run",
+                f"{wanted} MiB have to be free at {path} before the first run with it",
                 f"{disk['free_mib']} MiB free of {disk['size_mib']} MiB on {disk['mount']}",
                 "Images and binaries do not fit.",
                 "Free some space, or mount a larger file system there.",

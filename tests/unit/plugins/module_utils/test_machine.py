@@ -211,6 +211,7 @@ def test_this_very_machine_can_be_looked_at_without_any_tool(monkeypatch: pytest
     assert machine["cpus"] > 0
     assert machine["memory_mib"] > 0
     assert machine["disks"]["/no/such/path"]["mount"]
+    assert [machine["disks"][path]["exists"] for path in ("/no/such/path", "/")] == [False, True]
     assert machine["commands"] == {"ip": ""}
     assert machine["managed"] is False
     assert machine["epoch_seconds_begun"] <= machine["epoch_seconds"] <= time.time()

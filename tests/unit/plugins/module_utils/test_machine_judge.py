@@ -302,6 +302,13 @@ def test_a_machine_that_is_managed_already_keeps_its_cluster_and_its_full_disk()
     assert checks(machine) == []
 
 
+@pytest.mark.parametrize(("exists", "found"), [(True, []), (False, ["disk"])])
+def test_what_is_new_on_a_managed_machine_has_to_fit(exists: bool, found: list[str]) -> None:
+    machine = {**changed("disks|/|free_mib", 5), "managed": True}
+    machine["disks"]["/"]["exists"] = exists
+    assert checks(machine) == found
+
+
 def test_all_problems_come_at_once_and_a_waiver_takes_out_one_by_name() -> None:
     machine = {**FITTING, "cpus": 1, "memory_mib": 1, "cgroup_version": 1}
     found = core.report(machine, NEED, {"memory": "a test machine"})
