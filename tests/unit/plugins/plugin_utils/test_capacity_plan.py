@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import cluster_schema
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import cluster_schema, density_control_plane
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.capacity_figures import Machine
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.capacity_plan import plan
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster import capacity, validate
@@ -502,6 +502,23 @@ def test_growth_and_surge_take_addresses_and_size_the_machines() -> None:
     assert memory["Prometheus"] == round(2.8 * found["cluster"]["planned_pods"])
     assert "planned for 102 nodes = 7 now" in table(found)
     assert "planned for" not in table(plain)
+
+
+def test_a_second_etcd_for_events_is_counted_and_shown() -> None:
+    without, found = planned(dense()), planned(dense(cluster_etcd_events="always", etcd_events_quota_backend_gib=2.0))
+    assert without["etcd"]["events"] is None
+    pods = found["cluster"]["planned_pods"]
+    assert found["etcd"]["events"]["memory_mib"] == density_control_plane.events_etcd_mib(pods)
+    assert {row["events_quota_gib"] for row in found["etcd"]["members"]} == {2.0}
+    words = f"{density_control_plane.events_etcd_mib(pods)} MiB of memory, 2 GiB of database and 1 GiB beside it"
+    assert words in table(found)
+    (flag,) = [row["value"] for row in found["control_plane"]["flags"] if row["flag"] == "etcd-servers-overrides"]
+    assert flag.count(":2382") == 3
+    for shown, word in ((page(found), True), (page(without), False), (table(without), False)):
+        assert ("etcd of the events" in shown, "quota GiB</th>" in shown) == (word, word)
+    small = {name: Machine(2, 8 * 1024, "measured") for name in ("cp1", "cp2", "cp3")}
+    told = planned(dense(cluster_etcd_events="always"), machines=small)["warnings"]
+    assert any("with the events in a second etcd" in one for one in told), "a host that is small for the two is named"
 
 
 def test_the_end_of_the_network_is_told_for_the_planned_nodes() -> None:
