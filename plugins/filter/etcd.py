@@ -10,7 +10,7 @@ from collections import Counter
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import etcd_events, etcd_plan
+from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils import etcd_events, etcd_plan, others
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.cluster_model import NODE_GROUPS
 from ansible_collections.bare_metal.kubernetes.plugins.plugin_utils.kubeadm_config import DEFAULT_PODS_PER_NODE
 
@@ -47,7 +47,8 @@ def etcd_events_separate(
     if mode != etcd_events.AUTO:
         return etcd_events.separate(mode, 0)
     nodes = {host for group in NODE_GROUPS for host in groups.get(group, ())}
-    pods = Counter(int(hostvars[host].get("cluster_pods_per_node", DEFAULT_PODS_PER_NODE)) for host in nodes)
+    known = others.known(nodes, hostvars, ("cluster_pods_per_node",))
+    pods = Counter(int(entry.get("cluster_pods_per_node", DEFAULT_PODS_PER_NODE)) for entry in known.values())
     return etcd_events.separate(mode, etcd_events.planned_pods(pods, int(planned_nodes)))
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -50,6 +51,14 @@ def restarts_due(hosts: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]
     return found or ["!all"]
 
 
+def ready_to_fork(pattern: str) -> str:
+    """The pattern itself. Evaluated in the process that tasks are forked from, it has all filters loaded there, and all that is there kept out of the
+    garbage collection of the forks (``gc.freeze``), which would look through it and copy it.
+    """
+    gc.freeze()
+    return pattern
+
+
 class FilterModule:
     """Ansible's entry point."""
 
@@ -58,5 +67,6 @@ class FilterModule:
             "node_ips": node_ips,
             "node_addresses": node_addresses,
             "interface_of": interface_of,
+            "ready_to_fork": ready_to_fork,
             "restarts_due": restarts_due,
         }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
 
-from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import node_addresses, restarts_due
+from ansible_collections.bare_metal.kubernetes.plugins.filter.nodes import node_addresses, ready_to_fork, restarts_due
 
 DUE: dict[str, Any] = {"answer": {"restarts_due": ["kubelet.service"]}}
 DONE: dict[str, Any] = {"answer": {"restarts_due": []}}
@@ -31,3 +32,12 @@ def test_a_host_has_its_second_address_too() -> None:
         "b": {"cluster_node_ip": "192.0.2.2", "cluster_node_second_ip": "2001:db8::2"},
     }
     assert node_addresses(["b", "a"], hostvars) == {"a": ["192.0.2.1"], "b": ["192.0.2.2", "2001:db8::2"]}
+
+
+def test_what_is_in_memory_before_forks_is_kept_out_of_garbage_collection() -> None:
+    before = gc.get_freeze_count()
+    try:
+        assert ready_to_fork("control_plane:workers") == "control_plane:workers"
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()
