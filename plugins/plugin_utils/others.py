@@ -53,6 +53,7 @@ OF_INVENTORY = frozenset({"ansible_host", "ansible_port", "ansible_user"})
 BY_CHANCE = frozenset({"random", "shuffle"})
 FILE = "bare-metal-others.json"
 _GRAMMAR = jinja2.Environment()
+_read_last: dict[Path, tuple[int, dict[str, dict[str, Any]]]] = {}
 
 
 def known(hosts: Iterable[str], hostvars: Mapping[str, Variables], names: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -138,11 +139,14 @@ def _mentioned(value: Any) -> set[str] | None:
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """What is kept; read once in a process as long as it stays the same."""
     try:
-        memory: dict[str, dict[str, Any]] = json.loads(path.read_bytes())
+        stamp = path.stat().st_mtime_ns
+        if _read_last.get(path, (0, {}))[0] != stamp:
+            _read_last[path] = (stamp, json.loads(path.read_bytes()))
     except (OSError, ValueError):
         return {}
-    return memory
+    return _read_last[path][1]
 
 
 def _write(path: Path, memory: Mapping[str, Any]) -> None:
