@@ -210,7 +210,10 @@ def floor(lab: Lab, bundle: Bundle) -> dict[str, float]:
             "IP": lab.addresses[name],
             "FILES": bundle.lines(places),
             "IMAGES": " ".join(bundle.image(image) for image in images),
-            "MORE": f"--control-plane --certificate-key {common['KEY']} --apiserver-advertise-address {lab.addresses[name]}"
+            "CONTROL_PLANE": "controlPlane: "
+            + json.dumps(
+                {"certificateKey": common["KEY"], "localAPIEndpoint": {"advertiseAddress": lab.addresses[name]}}
+            )
             if is_control_plane
             else "",
         }

@@ -37,9 +37,9 @@ def add(
     plugins.mkdir()
     tripwire(plugins, mark)
 
-    def adder(*arguments: str, hosts: object = HOSTS) -> subprocess.CompletedProcess[str]:
+    def adder(*arguments: str, hosts: object = None) -> subprocess.CompletedProcess[str]:
         inventory = tmp_path / "hosts.yml"
-        inventory.write_text(yaml.safe_dump(hosts))
+        inventory.write_text(yaml.safe_dump(hosts or HOSTS))
         argv = ["ansible-playbook", "bare_metal.kubernetes.add_workers", "-i", str(inventory), *arguments]
         env = {"ANSIBLE_CONNECTION_PLUGINS": str(plugins), "ANSIBLE_CONFIG": str(root / "ansible.cfg")}
         done = run(*argv, "-e", "ansible_connection=tripwire", env=env, check=False)

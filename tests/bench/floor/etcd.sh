@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # A member of etcd.
 # Given: CLUSTER IP NAME PKI
 set -euo pipefail

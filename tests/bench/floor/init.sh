@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # The first control plane. Prints the sum that others know its authority by.
 # Given: COREDNS ENDPOINTS IGNORED IP KEY NAME PODS TOKEN VERSION
 set -euo pipefail

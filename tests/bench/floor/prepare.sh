@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Every node: files, containerd, HAProxy in front of the API, images.
 # Given: BACKENDS FILES IMAGES PAUSE REGISTRY UPSTREAMS
 set -euo pipefail
@@ -26,8 +26,8 @@ version = 3
     SystemdCgroup = true
 END
 for upstream in $UPSTREAMS; do
-  mkdir -p /etc/containerd/certs.d/$upstream
-  cat > /etc/containerd/certs.d/$upstream/hosts.toml <<END
+  mkdir -p "/etc/containerd/certs.d/$upstream"
+  cat > "/etc/containerd/certs.d/$upstream/hosts.toml" <<END
 server = "$REGISTRY/v2/$upstream"
 capabilities = ["pull", "resolve"]
 override_path = true

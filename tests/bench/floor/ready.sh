@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Once: waits for everything; prints the nodes' blocks of pod addresses.
 # Given: POOL
 set -euo pipefail
