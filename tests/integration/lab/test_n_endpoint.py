@@ -361,7 +361,8 @@ def test_the_mode_of_a_live_cluster_is_refused_with_old_and_new(scene: Scene) ->
 
 
 def test_the_second_run_changes_nothing_and_reset_takes_all_of_it_back(scene: Scene) -> None:
-    assert runner.play("site", inventory=scene.inventory).changed() == {}
+    again = runner.play("site", "--diff", inventory=scene.inventory)
+    assert again.changed() == {}, again.output
     assert runner.play("reset", "-e", f"reset_confirm={scene.name}", inventory=scene.inventory).rc == 0
     for name in scene.planes:
         left = scene.inside(
