@@ -25,7 +25,8 @@ install -d -m 0700 /root/.ssh
 install -m 0600 /lab/authorized_keys /root/.ssh/authorized_keys
 install -m 0600 /lab/ssh_host_ed25519_key /etc/ssh/ssh_host_ed25519_key
 
-sysctl --quiet --load=/lab/sysctl.conf
+# What an older kernel does not have is left out.
+sysctl --quiet --ignore --load=/lab/sysctl.conf
 # What was set on the machine itself comes last, as after any boot.
 /usr/lib/systemd/systemd-sysctl --prefix=net
 ip -batch /lab/routes

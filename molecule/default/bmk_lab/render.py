@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 from bmk_lab.model import Host, Topology
@@ -47,6 +48,9 @@ def sysctl_conf(host: Host) -> str:
         lines.append("net.ipv6.fib_multipath_hash_policy = 1")
     if host.router:
         lines.append("net.ipv4.ip_forward = 1")
+        # All share one kernel and its seed: a second router would make the first one's choice again, and some next hops would never be taken.
+        # A kernel before 6.11 has no such parameter; the boot script leaves it out there.
+        lines.append(f"net.ipv4.fib_multipath_hash_seed = {zlib.crc32(host.name.encode()) or 1}")
         lines += ["net.ipv6.conf.all.forwarding = 1"] if second else []
     return "\n".join(lines) + "\n"
 

@@ -7,7 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 # Runs on the host. Each request has a connection of its own, as new clients have; they begin at fixed times, so a slow one delays none.
 ASK = """
@@ -37,8 +37,10 @@ for thread in threads:
     thread.join(patience + 1)
 good.sort()
 points = [begun, *good]
-gaps = [b - a for a, b in zip(points, points[1:])]
-json.dump({'asked': number, 'lost': len(lost), 'longest_gap': max(gaps, default=0), 'first_error': lost[0][1] if lost else ''}, sys.stdout)
+gaps = sorted(((b - a, time.time() - time.monotonic() + a) for a, b in zip(points, points[1:])), reverse=True)
+longest = [(round(gap, 3), time.strftime('%H:%M:%S', time.gmtime(at))) for gap, at in gaps[:3] if gap > 1]
+json.dump({'asked': number, 'lost': len(lost), 'longest_gap': gaps[0][0] if gaps else 0, 'gaps': longest,
+           'first_error': lost[0][1] if lost else ''}, sys.stdout)
 """
 
 
@@ -52,10 +54,13 @@ class Felt:
     lost: int = 0
     longest_gap: float = 0.0
     first_error: str = ""
+    #: the three longest that took more than a second: (seconds, time of day at which the last answer before it came)
+    gaps: list[tuple[float, str]] = field(default_factory=list)
 
     def __str__(self) -> str:
         error = f" (first: {self.first_error})" if self.lost else ""
-        return f"{self.host} -> {self.url}: {self.lost} of {self.asked} lost, longest gap {self.longest_gap * 1000:.0f} ms{error}"
+        when = "".join(f", {seconds:.1f} s from {at} UTC" for seconds, at in self.gaps)
+        return f"{self.host} -> {self.url}: {self.lost} of {self.asked} lost, longest gap {self.longest_gap * 1000:.0f} ms{when}{error}"
 
 
 @contextmanager
@@ -76,7 +81,7 @@ def steady(host: str, url: str, *, every: float = 0.1, patience: float = 2.0, po
             subprocess.run(["podman", "exec", host, "pkill", "-TERM", "-f", f"{words}$"], check=False)
             told = json.loads(process.communicate(timeout=60)[0])
     felt.asked, felt.lost, felt.longest_gap = told["asked"], told["lost"], told["longest_gap"]
-    felt.first_error = told["first_error"]
+    felt.first_error, felt.gaps = told["first_error"], told["gaps"]
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from bmk_lab.model import Topology, build_topology
 from bmk_lab.render import host_files, known_hosts
@@ -82,6 +84,16 @@ def test_only_routers_forward_and_speak_bgp(topology: Topology) -> None:
     assert "ip_forward" not in files(topology, "cp1")["sysctl.conf"]
     assert "frr.conf" in files(topology, "tor2")
     assert "frr.conf" not in files(topology, "client")
+
+
+def test_each_router_chooses_among_next_hops_in_its_own_way(topology: Topology) -> None:
+    """One kernel has one seed: the second router on a way would repeat the choice of the first."""
+
+    def seed(name: str) -> list[str]:
+        return re.findall("hash_seed = ([1-9][0-9]*)\n", files(topology, name)["sysctl.conf"])
+
+    assert len({*seed("tor1"), *seed("tor2")}) == 2
+    assert seed("cp1") == []
 
 
 def test_nodes_set_no_parameter_of_the_shared_kernel(topology: Topology) -> None:
