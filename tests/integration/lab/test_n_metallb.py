@@ -21,7 +21,7 @@ from .traffic import Felt, steady
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.own_lab, pytest.mark.network]
 
-NAME, OCTETS = "labmetal", "10.241"
+NAME, OCTETS = "labmetal", "10.235"
 WORKERS = {"worker1": 31, "worker2": 32}
 GROUPS = {
     "lab": {
@@ -162,7 +162,7 @@ def test_the_speakers_sessions_stand_and_every_pool_answers(
     for pool in ("public", "chosen"):
         for check in ("load balancer", "client address"):
             assert [subject for subject in of(found, check) if f" of {pool} from client" in subject], (pool, check)
-    assert all("the client's own address 10.241.3.10" in detail for detail in of(found, "client address").values())
+    assert all(f"the client's own address {OCTETS}.3.10" in detail for detail in of(found, "client address").values())
     assert of(found, "load balancer", "skipped").keys() == {"web"}
     # The pool with node selectors is announced by the node that they select.
     assert of(found, "announced by")["chosen"].startswith("worker1 to ")
