@@ -143,9 +143,16 @@ class Manifests:
 
     # -- wait --
 
-    def _unready(self, obj: Object) -> str:
+    def _live(self, obj: Object) -> Object | None:
         ref = rules.ref_of(obj)
-        live = self.api.get(ref.api_version, ref.kind, ref.name, ref.namespace)
+        return self.api.get(ref.api_version, ref.kind, ref.name, ref.namespace)
+
+    def present(self, objects: t.Iterable[Object]) -> list[Object]:
+        """Those of ``objects`` that are there."""
+        return [obj for obj in objects if self._live(obj) is not None]
+
+    def _unready(self, obj: Object) -> str:
+        live = self._live(obj)
         return "it is gone" if live is None else rules.not_ready(live)
 
     def wait(self, objects: t.Sequence[Object]) -> float:
@@ -169,7 +176,8 @@ class Manifests:
             time.sleep(POLL_SECONDS)
 
     def _pods(self, workload: Object) -> str:
-        selector = rules.selector_text(workload)
+        # Of a workload of others no more than the name is given.
+        selector = rules.selector_text(self._live(workload) or workload)
         if not selector:
             return ""
         lines: list[str] = []

@@ -62,6 +62,13 @@ options:
     type: list
     elements: dict
     default: []
+  wait_also:
+    description:
+      - Workloads of others, like those of O(after), that are waited for in the end, with the objects' own.
+      - One that is not there is not waited for.
+    type: list
+    elements: dict
+    default: []
 extends_documentation_fragment: [bare_metal.kubernetes.kube_api]
 attributes:
   check_mode:
@@ -127,6 +134,7 @@ def main() -> None:
             "wait_timeout_seconds": {"type": "int", "default": 300},
             "immutable": {"type": "dict", "default": {}},
             "after": {"type": "list", "elements": "dict", "default": []},
+            "wait_also": {"type": "list", "elements": "dict", "default": []},
             **api_argument_spec(),
         },
         supports_check_mode=True,
@@ -152,7 +160,8 @@ def main() -> None:
             if plan.all:
                 manifests.wait(module.params["after"])
             manifests.apply(plan)
-            waited = manifests.wait(rules.waited_for(plan.wanted, module.params["wait"]))
+            own = rules.waited_for(plan.wanted, module.params["wait"])
+            waited = manifests.wait([*own, *manifests.present(module.params["wait_also"])])
     except (KubeApiError, rules.ManifestError, NotReadyError) as exc:
         module.fail_json(msg=f"The objects of '{owner}' could not be brought to the cluster: {exc}")
     for warning in plan.warnings:

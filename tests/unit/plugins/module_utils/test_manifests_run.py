@@ -202,6 +202,22 @@ def test_waiting_ends_with_the_pods_and_their_reasons(api: Memory) -> None:
     assert manifests(api).wait([workload]) >= 0
 
 
+def test_a_workload_of_others_is_waited_for_by_its_name_where_it_is_there(api: Memory) -> None:
+    workload = make("Deployment", "dns", "apps/v1", spec={"replicas": 2, "selector": {"matchLabels": {"app": "dns"}}})
+    named = make("Deployment", "dns", "apps/v1")
+    assert manifests(api).present([named]) == []
+    bring(api, [workload])
+    assert manifests(api).present([named]) == [named]
+    api.objects[rules.ref_of(workload)]["status"] = {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}
+    stuck = make("Pod", "dns-1", status={"phase": "Pending"}, spec={"nodeName": "n1"})
+    stuck["metadata"]["labels"] = {"app": "dns"}
+    api.objects[rules.ref_of(stuck)] = stuck
+    with pytest.raises(run.NotReadyError, match=r"Deployment dns: .* \[pod dns-1 on n1 \(Pending\)"):
+        manifests(api, timeout=0.05).wait([named])
+    api.objects[rules.ref_of(workload)]["status"]["availableReplicas"] = 2
+    assert manifests(api).wait([named]) >= 0
+
+
 def test_without_an_api_everything_is_new() -> None:
     plan = run.plan_without_api(WANTED, "o")
     assert [change.action for change in plan.all] == ["create"] * 4
