@@ -329,7 +329,30 @@ def judge(mode: str, found: dict[str, Felt]) -> None:
         assert felt.watch_longest < STUCK, f"{what}: {felt}"
 
 
+# New connections to the announced address, and whose certificate each was shown.
+WHO = """
+import collections, json, ssl, sys
+planes, address, port = json.loads(sys.argv[1])
+owner = {ssl.get_server_certificate((ip, 6443)): name for name, ip in planes.items()}
+print(json.dumps(collections.Counter(owner[ssl.get_server_certificate((address, port))] for _ in range(120))))
+"""
+
+
+def answering(scene: Scene) -> dict[str, int]:
+    """How many of the client's connections each control plane takes."""
+    given = json.dumps([scene.planes, scene.address, scene.port])
+    argv = ["podman", "exec", scene.machine, "python3", "-c", WHO, given]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
+    found: dict[str, int] = json.loads(done.stdout)
+    print(json.dumps({"mode": scene.mode, "connections": found}))
+    return found
+
+
 def test_an_own_address_survives(scene: Scene) -> None:
+    if scene.mode == "bgp_anycast":
+        # Else the death of one that nobody asks would prove nothing.
+        taken = answering(scene)
+        assert all(taken.get(name, 0) > 5 for name in scene.planes), taken
     judge(scene.mode, measured(scene, "" if scene.mode == "keepalived" else "server2"))
 
 
