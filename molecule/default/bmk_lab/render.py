@@ -38,20 +38,18 @@ def _default(target: str, gateways: Sequence[object]) -> str:
 def sysctl_conf(host: Host) -> str:
     """Network parameters only: those belong to the machine, `fs.*` and `kernel.*` to all of them and the host."""
     # Loose, because a packet may come back over the other router. fib_multipath: hash over ports, skip a dead next hop.
-    lines = [
-        "net.ipv4.conf.all.rp_filter = 2",
-        "net.ipv4.fib_multipath_use_neigh = 1",
-        "net.ipv4.fib_multipath_hash_policy = 1",
-    ]
-    second = host.legs[0].address6 is not None
-    if second:
-        lines.append("net.ipv6.fib_multipath_hash_policy = 1")
+    lines = ["net.ipv4.conf.all.rp_filter = 2", "net.ipv4.fib_multipath_use_neigh = 1"]
+    families = [4, 6] if host.legs[0].address6 is not None else [4]
     if host.router:
-        lines.append("net.ipv4.ip_forward = 1")
-        # All share one kernel and its seed: a second router would make the first one's choice again, and some next hops would never be taken.
-        # A kernel before 6.11 has no such parameter; the boot script leaves it out there.
+        # All share one kernel. A packet keeps the hash that its sender's socket gave it, and policy 1 believes it: the second router on a way would
+        # choose as the first one did, and some next hops would never be taken. Policy 3 (Linux 5.14) computes it anew, of addresses (1, 2), protocol (4)
+        # and ports (16, 32), with the router's own seed (6.11; an older kernel's boot script leaves it out).
+        lines += [f"net.ipv{family}.fib_multipath_hash_fields = {1 + 2 + 4 + 16 + 32}" for family in families]
         lines.append(f"net.ipv4.fib_multipath_hash_seed = {zlib.crc32(host.name.encode()) or 1}")
-        lines += ["net.ipv6.conf.all.forwarding = 1"] if second else []
+        lines.append("net.ipv4.ip_forward = 1")
+        lines += ["net.ipv6.conf.all.forwarding = 1"] if len(families) > 1 else []
+    policy = 3 if host.router else 1
+    lines += [f"net.ipv{family}.fib_multipath_hash_policy = {policy}" for family in families]
     return "\n".join(lines) + "\n"
 
 

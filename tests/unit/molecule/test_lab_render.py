@@ -94,6 +94,8 @@ def test_each_router_chooses_among_next_hops_in_its_own_way(topology: Topology) 
 
     assert len({*seed("tor1"), *seed("tor2")}) == 2
     assert seed("cp1") == []
+    # Policy 1 would take the hash that the packet has from its sender.
+    assert "fib_multipath_hash_policy = 3\n" in files(topology, "tor1")["sysctl.conf"]
 
 
 def test_nodes_set_no_parameter_of_the_shared_kernel(topology: Topology) -> None:
