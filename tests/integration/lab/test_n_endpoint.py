@@ -287,7 +287,8 @@ DEATHS: dict[str, tuple[Death, ...]] = {
         (
             "the API server hangs",
             lambda s: shell(s, "server3", "pkill -STOP -x kube-apiserver", "pkill -CONT -x kube-apiserver"),
-            10,
+            # Long enough for a watch on it to find another by its client's keep-alives.
+            25,
         ),
         ("the machine dies", lambda s: dead(s, "server3"), 40),
         ("a ToR dies", lambda s: dead(s, "tor1"), 40),
