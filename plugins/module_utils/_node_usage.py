@@ -192,7 +192,8 @@ def observe(proc: t.Optional[Proc] = None) -> Usage:
         "parameters": {name: value for name in names if (value := proc.sysctl(name)) is not None},
         "parts": parts,
         "memory_mib": {
-            "total": round(memory.get("MemTotal", 0)),
+            # Whole MiB, rounded down as `machine_info` does: the kernel profile follows from it, in both places.
+            "total": int(memory.get("MemTotal", 0)),
             "available": round(memory.get("MemAvailable", 0)),
             **{f"kernel {name}": round(memory[name], 1) for name in KERNEL_MEMORY if name in memory},
         },

@@ -55,7 +55,7 @@ def proc(tmp_path: Path) -> usage.Proc:
         "sys/net/netfilter/nf_conntrack_max": "4096\n",
         "net/arp": "IP address\n192.0.2.1\n192.0.2.2\n",
         "net/dev": "Inter-|\n face |\n lo: 0\n eth0: 0\n",
-        "meminfo": "MemTotal:  2097152 kB\nMemAvailable: 1048576 kB\nSlab: 1024 kB\nHugePages_Total: 0\n",
+        "meminfo": "MemTotal:  2098000 kB\nMemAvailable: 1048576 kB\nSlab: 1024 kB\nHugePages_Total: 0\n",
         "vmstat": "nr_free_pages 1\noom_kill 4\n",
         "key-users": "    0: 5 5/5 5/1000000 50/25000000\n",
     }
