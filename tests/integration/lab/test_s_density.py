@@ -1,6 +1,6 @@
 """500 real pods on one node, on a small cluster of its own beside the lab's: `make density`. Then the same node with one ingredient missing, each named.
 
-The machine's two cores carry one to three pods a second, so the gates of latency are off here; completeness and limits are what is proven. The report is
+The machine's two cores carry one pod a second, so the gates of latency are off here; completeness and limits are what is proven. The report is
 in build/density.json and build/density.html.
 """
 
@@ -52,7 +52,7 @@ def full(cluster: Path) -> tuple[runner.Run, dict[str, Any]]:
         density_lab.BUILD,
         {},
         pods_per_node=PODS,
-        rate=2,
+        rate=1,
         settle_seconds=1500,
         stall_seconds=300,
         hold_seconds=1200,
